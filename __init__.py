@@ -1,0 +1,1 @@
+"""thresher: generate, simulate and measure accelerators that skip the chaff."""

@@ -1,0 +1,1 @@
+"""What measures: every figure a row, measured afresh."""

@@ -1,0 +1,1 @@
+"""What engines share: streams, arithmetic, memories, activation tables, bus adapters."""

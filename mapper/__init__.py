@@ -1,0 +1,1 @@
+"""DNN graph in, schedule out."""

@@ -1,0 +1,1 @@
+"""Golden model, training and conversion of the sparse-state LSTM."""

@@ -1,0 +1,1 @@
+"""Running a design and comparing it with its golden model."""
