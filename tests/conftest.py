@@ -1,0 +1,21 @@
+"""What every test folder shares: tests without their reference data are skipped."""
+
+import pytest
+from thresher.models.data import MissingData
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    return (yield from _skip_without_data())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from _skip_without_data())
+
+
+def _skip_without_data():
+    try:
+        return (yield)
+    except MissingData as error:
+        pytest.skip(str(error))
