@@ -80,24 +80,28 @@ def ports(component: wiring.Component) -> Ports:
 
     Raises :class:`ValueError` for a stream that cannot stall: every port of an engine can.
     """
+    vars(component)["_MustUse__used"] = True  # to be described is a use: Amaranth need not warn
     streams: dict[str, StreamPort] = {}
     registers: dict[str, RegisterPort] = {}
     for name, member, value in _members(component, component.signature.members, ()):
-        direction: Literal["in", "out"] = "in" if member.flow == wiring.In else "out"
         if member.is_signature:
-            signature = member.signature
-            if signature.always_valid or signature.always_ready:
+            if member.signature.always_valid or member.signature.always_ready:
                 raise ValueError(
                     f"stream {name!r} is always valid or always ready; "
                     "declare it as a plain stream.Signature, which can stall"
                 )
-            shape = signature.members["payload"].shape
-            streams[name] = StreamPort(name, direction, shape, Shape.cast(shape).width)
+            payload = member.signature.members["payload"]
+            width = Shape.cast(payload.shape).width
+            streams[name] = StreamPort(name, _direction(payload), payload.shape, width)
         else:
             signal: Any = Value.cast(value)
-            width, signed = len(signal), signal.shape().signed
             registers[name] = RegisterPort(
-                name, direction, member.shape, width, signed, signal.init
+                name,
+                _direction(member),
+                member.shape,
+                len(signal),
+                signal.shape().signed,
+                signal.init,
             )
     return Ports(streams, registers)
 
@@ -118,9 +122,11 @@ def emit(component: wiring.Component, name: str = "top") -> str:
     return HEADER.format(name=name) + _tidy(_yosys(source))
 
 
-def _members(
-    parent: Any, members: wiring.SignatureMembers | wiring.FlippedSignatureMembers, path: tuple
-) -> Iterator[tuple[str, wiring.Member, Any]]:
+def _direction(member: wiring.Member) -> Literal["in", "out"]:
+    return "in" if member.flow == wiring.In else "out"
+
+
+def _members(parent: Any, members: Any, path: tuple) -> Iterator[tuple[str, wiring.Member, Any]]:
     """Streams and plain ports below ``parent``: name, member as seen from outside, value."""
     for key, member in members.items():
         for index in product(*map(range, member.dimensions)):
@@ -128,15 +134,15 @@ def _members(
             for i in index:
                 value = value[i]
             here = (*path, key, *index)
-            if member.is_port or isinstance(member.signature, stream.Signature):
+            if member.is_port or _is_stream(member.signature):
                 yield "__".join(map(str, here)), member, value
-            elif isinstance(member.signature, wiring.FlippedSignature) and isinstance(
-                member.signature.flip(), stream.Signature
-            ):
-                flow = wiring.In if member.flow == wiring.Out else wiring.Out
-                yield "__".join(map(str, here)), flow(member.signature.flip()), value
             else:
                 yield from _members(value, member.signature.members, here)
+
+
+def _is_stream(signature: Any) -> bool:
+    plain = signature.flip() if isinstance(signature, wiring.FlippedSignature) else signature
+    return isinstance(plain, stream.Signature)
 
 
 class _ModuleEmitter(rtlil.ModuleEmitter):
