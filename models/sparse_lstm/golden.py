@@ -1,0 +1,427 @@
+"""Golden model of the sparse-state LSTM engine: the same integers, bit for bit.
+
+The arithmetic is that of :mod:`.config`.  :class:`Parameters` are the engine's weights,
+:class:`Steps` what it is told to compute, :func:`run` computes it into a :class:`Trace`.
+Axes are called T (steps), B (batch elements), H (hidden units), X (input columns), V
+(vocabulary) and 4H (gate rows: row ``gate * H + unit`` with the gates i, f, g, o, as in
+torch).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+
+from ..activation import SIGMOID_SPAN, TANH_SPAN, sigmoid_table, table_index, tanh_table
+from ..fixed import limits, round_shift, saturate, wrap
+from .config import SparseLstmConfig
+
+_BLOCK = 1 << 22
+"""Elements that a vectorised intermediate may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Integer weights of every context (``layer * directions + direction``)."""
+
+    input_weights: tuple[np.ndarray, ...]
+    """[4H, X] of each context, X = ``config.context_inputs(context)``."""
+    recurrent_weights: tuple[np.ndarray, ...]
+    """[4H, H] of each context."""
+    biases: tuple[np.ndarray, ...]
+    """[4H] of each context, or [V, 4H] where the input is an index."""
+
+    def check(self, config: SparseLstmConfig) -> None:
+        """Raises :class:`ValueError` where shape or range do not fit ``config``."""
+        gates = 4 * config.hidden_size
+        for name, bits in (
+            ("input_weights", config.weight_bits),
+            ("recurrent_weights", config.weight_bits),
+            ("biases", config.bias_bits),
+        ):
+            arrays = getattr(self, name)
+            if len(arrays) != config.contexts:
+                raise ValueError(
+                    f"{name} has {len(arrays)} contexts; {config.layers} layers x "
+                    f"{config.directions} directions need {config.contexts}"
+                )
+            for context, array in enumerate(arrays):
+                shape = {
+                    "input_weights": (gates, config.context_inputs(context)),
+                    "recurrent_weights": (gates, config.hidden_size),
+                    "biases": (config.input_size, gates)
+                    if config.input_kind == "index"
+                    else (gates,),
+                }[name]
+                _check(f"{name}[{context}]", array, shape, *limits(bits))
+
+    @classmethod
+    def random(cls, config: SparseLstmConfig, rng: np.random.Generator) -> Self:
+        """Weights that drive gates over their whole range, now and then to either extreme."""
+        high = limits(config.weight_bits)[1]
+        gates = 4 * config.hidden_size
+
+        def weights(columns: int, frac: int, other: int) -> np.ndarray:
+            scale = 4 / np.sqrt(columns + other + 1)  # so that a sum has a deviation of about 2
+            drawn = np.rint(rng.normal(0, max(scale * 2.0**frac, 0.7), (gates, columns)))
+            drawn[rng.random(drawn.shape) < 0.01] = high
+            drawn[rng.random(drawn.shape) < 0.01] = -high - 1
+            return np.clip(drawn, -high - 1, high).astype(np.int64)
+
+        columns = [config.context_inputs(context) for context in range(config.contexts)]
+        later = config.weight_frac - config.input_shift
+        fracs = [
+            config.input_weight_frac if context < config.directions else later
+            for context in range(config.contexts)
+        ]
+        low, high_bias = limits(config.bias_bits)
+        size = (config.input_size, gates) if config.input_kind == "index" else (gates,)
+        return cls(
+            tuple(weights(x, f, config.hidden_size) for x, f in zip(columns, fracs, strict=True)),
+            tuple(weights(config.hidden_size, config.weight_frac, x) for x in columns),
+            tuple(
+                np.rint(rng.normal(0, 2.0**config.bias_frac, size))
+                .clip(low, high_bias)
+                .astype(np.int64)
+                for _ in columns
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What the engine computes, step by step, in the order in which it does."""
+
+    context: np.ndarray
+    """[T]: which weights and which states."""
+    start: np.ndarray
+    """bool [T, B]: elements whose state from before counts as 0."""
+    inputs: np.ndarray
+    """[T, B, K]: columns, those beyond a context's own ignored; or K = 1 and an index."""
+
+    @classmethod
+    def sequence(
+        cls,
+        config: SparseLstmConfig,
+        x: np.ndarray,
+        context: int = 0,
+        start: np.ndarray | None = None,
+    ) -> Self:
+        """``x`` [T, B, X], or [T, B] of indices, fed to one context in this order.
+
+        Without ``start`` every element starts in the first step and nowhere else.
+        """
+        if not 0 <= context < config.contexts:
+            raise ValueError(f"context = {context} is outside 0..{config.contexts - 1}")
+        x = np.asarray(x)
+        if config.input_kind == "index" and x.ndim == 2:
+            x = x[..., None]
+        own = 1 if config.input_kind == "index" else config.context_inputs(context)
+        if x.ndim != 3 or x.shape[1:] != (config.batch, own):
+            raise ValueError(
+                f"x has shape {x.shape}; context {context} takes [steps, {config.batch}, {own}]"
+            )
+        if start is None:
+            start = np.zeros(x.shape[:2], bool)
+            start[:1] = True
+        inputs = np.zeros((*x.shape[:2], _columns(config)), x.dtype)
+        inputs[..., :own] = x
+        return cls(np.full(len(x), context), np.asarray(start, bool), inputs)
+
+    @classmethod
+    def concatenate(cls, *parts: "Steps") -> Self:
+        """One part after the other."""
+        return cls(*(np.concatenate([getattr(p, f) for p in parts]) for f in cls.__annotations__))
+
+    @classmethod
+    def interleave(cls, *parts: "Steps") -> Self:
+        """The first step of each part, then the second of each, ...; parts of equal length."""
+        if len({len(p) for p in parts}) != 1:
+            raise ValueError(
+                f"cannot interleave parts of {', '.join(str(len(p)) for p in parts)} steps; "
+                "cut them to one length"
+            )
+        order = np.arange(len(parts) * len(parts[0])).reshape(len(parts), -1).T.ravel()
+        return cls.concatenate(*parts)[order]
+
+    def __len__(self) -> int:
+        return len(self.context)
+
+    def __getitem__(self, which: slice | np.ndarray) -> Self:
+        return type(self)(self.context[which], self.start[which], self.inputs[which])
+
+    def check(self, config: SparseLstmConfig) -> None:
+        """Raises :class:`ValueError` where shape or range do not fit ``config``."""
+        steps, batch = len(self.context), config.batch
+        _check("context", self.context, (steps,), 0, config.contexts - 1)
+        _check("start", self.start, (steps, batch), 0, 1)
+        low, high = limits(config.input_bits)
+        if config.input_kind == "index":
+            low, high = 0, config.input_size - 1
+        _check("inputs", self.inputs, (steps, batch, _columns(config)), low, high)
+        for context in np.unique(self.context):
+            first = int(np.argmax(self.context == context))
+            if not self.start[first].all():
+                raise ValueError(
+                    f"step {first} is the first of context {context} but does not start every "
+                    "element, and a state from before it is undefined; set start there"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What :func:`run` computed."""
+
+    config: SparseLstmConfig
+    steps: Steps
+    threshold: int
+    h: np.ndarray
+    """int32 [T, B, H]: hidden states, not pruned."""
+    c: np.ndarray
+    """int32 [T, B, H]: cell states after the step."""
+    wrapped: np.ndarray
+    """int64 [T]: how many sums of a step left ``accumulator_bits`` (and are thus wrong)."""
+    saturated: np.ndarray
+    """int64 [T]: how many cell states of a step were clamped."""
+
+    @property
+    def hp(self) -> np.ndarray:
+        """[T, B, H]: pruned states, what the context's next step multiplies."""
+        return np.where(np.abs(self.h) >= self.threshold, self.h, 0)
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """[T, B, H]: what the engine delivers."""
+        return self.hp if self.config.prune_output else self.h
+
+    def of(self, context: int) -> np.ndarray:
+        """[steps of this context, B, H]: :attr:`outputs` of one context."""
+        return self.outputs[self.steps.context == context]
+
+    def state_columns(self) -> np.ndarray:
+        """bool [T, H]: the recurrent columns that a step cannot skip.
+
+        Column j counts where the context's pruned state from before is nonzero for
+        any batch element that does not start in this step.
+        """
+        columns = np.zeros((len(self.steps), self.config.hidden_size), bool)
+        hp = self.hp
+        for context in np.unique(self.steps.context):
+            at = np.flatnonzero(self.steps.context == context)
+            kept = (hp[at[:-1]] != 0) & ~self.steps.start[at[1:], :, None]
+            columns[at[1:]] = kept.any(axis=1)
+        return columns
+
+    def input_columns(self) -> np.ndarray:
+        """bool [T, K]: input columns that a step cannot skip; K = 0 where it is an index."""
+        if self.config.input_kind == "index":
+            return np.zeros((len(self.steps), 0), bool)
+        own = np.array([self.config.context_inputs(c) for c in range(self.config.contexts)])
+        columns = (self.steps.inputs != 0).any(axis=1)
+        return columns & (np.arange(columns.shape[1]) < own[self.steps.context, None])
+
+
+def run(
+    config: SparseLstmConfig,
+    parameters: Parameters,
+    steps: Steps,
+    threshold: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Trace:
+    """Computes ``steps``; ``threshold`` (in state LSBs) overrides the configuration's.
+
+    The result does not depend on ``device``: products are summed in floating point
+    only where every partial sum is an integer that the format holds exactly.
+    Raises :class:`ValueError` where an argument does not fit ``config``.
+    """
+    parameters.check(config)
+    steps.check(config)
+    threshold = config.threshold if threshold is None else threshold
+    if not 0 <= threshold <= 1 << config.state_bits - 1:
+        raise ValueError(
+            f"threshold = {threshold} is outside 0..{1 << config.state_bits - 1}, the magnitudes "
+            f"of a state of {config.state_bits} bits"
+        )
+    states = np.zeros((2, len(steps), config.batch, config.hidden_size), np.int32)
+    counts = np.zeros((2, len(steps)), np.int64)
+    for context in np.unique(steps.context):
+        at = np.flatnonzero(steps.context == context)
+        model = _Context(config, parameters, int(context), threshold, torch.device(device))
+        size = max(_BLOCK // (4 * config.hidden_size * config.batch), 1)
+        for first in range(0, len(at), size):
+            block = at[first : first + size]
+            states[:, block], counts[:, block] = model(steps[block])
+    return Trace(config, steps, threshold, *states, *counts)
+
+
+def run_network(
+    config: SparseLstmConfig,
+    parameters: Parameters,
+    x: np.ndarray,
+    threshold: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Trace:
+    """Runs ``x`` [T, B, X] through every layer and direction, each after the other.
+
+    The steps of context k are those from ``k * T`` on; a backward direction's run
+    from the last column to the first.
+    """
+    traces: list[Trace] = []
+    for layer in range(config.layers):
+        first = layer * config.directions
+        parts = [Steps.sequence(config, x, first)]
+        if config.bidirectional:
+            parts.append(Steps.sequence(config, x[::-1], first + 1))
+        traces.append(run(config, parameters, Steps.concatenate(*parts), threshold, device))
+        x = layer_output(traces[-1], layer)
+    joined = (np.concatenate([getattr(t, f) for t in traces]) for f in ("h", "c"))
+    counts = (np.concatenate([getattr(t, f) for t in traces]) for f in ("wrapped", "saturated"))
+    steps = Steps.concatenate(*(t.steps for t in traces))
+    return Trace(config, steps, traces[0].threshold, *joined, *counts)
+
+
+def layer_output(trace: Trace, layer: int = -1) -> np.ndarray:
+    """[T, B, directions * H]: a layer's delivered output in the order of its input columns."""
+    config = trace.config
+    first = layer % config.layers * config.directions
+    forward = trace.of(first)
+    if not config.bidirectional:
+        return forward
+    return np.concatenate([forward, trace.of(first + 1)[::-1]], axis=-1)
+
+
+class _Context:
+    """One context's weights, and its states from one block of steps to the next."""
+
+    def __init__(
+        self,
+        config: SparseLstmConfig,
+        parameters: Parameters,
+        context: int,
+        threshold: int,
+        device: torch.device,
+    ) -> None:
+        self.config, self.threshold, self.device = config, threshold, device
+        shift = config.product_shift - config.input_shift
+        w_x, w_h = (w[context] for w in (parameters.input_weights, parameters.recurrent_weights))
+        self.input_sum = _ColumnSum(w_x, shift, config.input_bits, device)
+        self.state_sum = _ColumnSum(w_h, config.product_shift, config.state_bits, device)
+        if self.input_sum.bound + self.state_sum.bound >= 1 << 62:
+            raise ValueError(
+                f"input products shifted left by {-shift} bits leave 64-bit integers; "
+                f"raise input_weight_frac or input_frac"
+            )
+        # Beyond 2**60 every gate is at its table's end, however the sum turns out.
+        up = config.accumulator_frac - config.bias_frac
+        bias = parameters.biases[context].clip(-(1 << 60 >> up), 1 << 60 >> up) << up
+        self.bias = torch.from_numpy(np.asarray(bias, np.int64)).to(device)
+        self.sigmoid = torch.tensor(sigmoid_table(config.sigmoid_entries, config.gate_bits))
+        self.tanh = torch.tensor(tanh_table(config.tanh_entries, config.gate_bits))
+        self.sigmoid, self.tanh = self.sigmoid.to(device), self.tanh.to(device)
+        self.hp = torch.zeros(config.batch, config.hidden_size, dtype=torch.int64, device=device)
+        self.c = torch.zeros_like(self.hp)
+
+    def __call__(self, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+        """(h, c) and (wrapped, saturated) of some steps of this context."""
+        x = torch.from_numpy(steps.inputs.astype(np.int64)).to(self.device)
+        keep = torch.from_numpy(~steps.start[..., None]).to(self.device)
+        if self.config.input_kind == "index":
+            sums, bias = torch.zeros(1, dtype=torch.int64), self.bias[x[..., 0]]
+            sums = sums.to(self.device).expand(len(steps), 1)
+        else:
+            rows = x[..., : self.input_sum.columns].reshape(-1, self.input_sum.columns)
+            sums = self.input_sum(rows).view(len(steps), self.config.batch, -1)
+            bias = self.bias.expand(len(steps), -1)
+        states, counts = zip(*map(self._step, sums, bias, keep), strict=True)
+        return (
+            torch.stack(states).transpose(0, 1).to(torch.int32).cpu().numpy(),
+            torch.stack(counts).T.cpu().numpy(),
+        )
+
+    def _step(
+        self, input_sum: torch.Tensor, bias: torch.Tensor, keep: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stacked (h, c) and stacked (wrapped, saturated) of one step."""
+        config = self.config
+        total = input_sum + self.state_sum(self.hp * keep)
+        acc = wrap(total, config.accumulator_bits)
+        z = (acc + bias).view(config.batch, 4, config.hidden_size)
+        i, f, o = self._lookup("sigmoid", z[:, [0, 1, 3]], config.accumulator_frac).unbind(1)
+        g = self._lookup("tanh", z[:, 2], config.accumulator_frac)
+
+        up_fc = max(config.gate_bits - config.cell_frac, 0)
+        up_ig = max(config.cell_frac - config.gate_bits, 0)
+        down = config.gate_bits + max(config.gate_bits, config.cell_frac) - config.cell_frac
+        new = round_shift((f * (self.c * keep) << up_fc) + (i * g << up_ig), down)
+        self.c = saturate(new, config.cell_bits)
+        squashed = self._lookup("tanh", self.c, config.cell_frac)
+        down = 2 * config.gate_bits - config.state_frac
+        h = saturate(round_shift(o * squashed, down), config.state_bits)
+        self.hp = h * (h.abs() >= self.threshold)
+        counts = torch.stack([(acc != total).sum(), (self.c != new).sum()])
+        return torch.stack([h, self.c]), counts
+
+    def _lookup(self, name: str, z: torch.Tensor, frac: int) -> torch.Tensor:
+        table: torch.Tensor = getattr(self, name)
+        span = SIGMOID_SPAN if name == "sigmoid" else TANH_SPAN
+        return table[table_index(z, frac, len(table), span)]
+
+
+class _ColumnSum:
+    """``sum_j R(w[row, j] * x[j], shift)`` of many vectors x, exactly.
+
+    ``bound`` is the largest magnitude that a result can have.
+    """
+
+    def __init__(self, w: np.ndarray, shift: int, x_bits: int, device: torch.device) -> None:
+        self.columns, self.shift = w.shape[1], shift
+        row = int(np.abs(w).sum(axis=1).max(initial=0)) << x_bits - 1
+        # Every partial sum, in any order, is an integer no larger than `row`: exact in
+        # a float whose significand holds it.  Double precision always does (4096
+        # columns of 16 x 16 bits are 2**42); single must not be replaced by less.
+        single = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+        self.dtype = torch.float32 if single and row <= 1 << 24 else torch.float64
+        if shift > 0:
+            self.bound = row  # rounding to 0 or away from it by half a unit cannot pass |w x|
+            self.dtype = torch.int32  # holds a product and half a unit: 2**30 + 2**23
+        else:
+            self.bound = row << -shift
+        # [column, row]: the few columns of a sparse vector are then contiguous.
+        self.w = torch.from_numpy(np.ascontiguousarray(w.T)).to(device, self.dtype)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 4H] int64 of integers ``x`` [N, columns]."""
+        w, used = self.w, torch.nonzero(x.any(0)).squeeze(1)
+        if 2 * len(used) < self.columns:
+            w, x = w[used], x[:, used]
+        if self.shift <= 0:
+            return (x.to(self.dtype) @ w).long() << -self.shift
+        return torch.cat([self._rounded(rows, w) for rows in _blocks(x, w.numel())])
+
+    def _rounded(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        products = x[:, :, None].to(self.dtype) * w
+        return (products.add_(1 << self.shift - 1) >> self.shift).sum(1, dtype=torch.int64)
+
+
+def _blocks(x: torch.Tensor, cost: int) -> Iterator[torch.Tensor]:
+    """``x`` in pieces of which each makes about ``_BLOCK`` elements at ``cost`` a row."""
+    return iter(x.split(max(_BLOCK // max(cost, 1), 1)))
+
+
+def _columns(config: SparseLstmConfig) -> int:
+    """The last axis of :attr:`Steps.inputs`."""
+    if config.input_kind == "index":
+        return 1
+    return max(config.context_inputs(context) for context in range(config.contexts))
+
+
+def _check(name: str, array: np.ndarray, shape: tuple[int, ...], low: int, high: int) -> None:
+    if array.dtype.kind not in "iub":
+        raise ValueError(f"{name} holds {array.dtype}; quantise it to integers")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; the configuration needs {shape}")
+    if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
+        worst = int(array.min()) if int(array.min()) < low else int(array.max())
+        raise ValueError(f"{name} holds {worst}, outside {low}..{high}; clamp or widen the format")
