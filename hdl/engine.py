@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from amaranth.lib.wiring import Component
 
-from ..models.config import EngineConfig
+from ..models.config import EngineConfig, unknown
 
 C = TypeVar("C", bound=EngineConfig)
 
@@ -96,7 +96,7 @@ ENGINES = ("sparse_lstm",)
 
 @cache
 def engine(name: str) -> Engine[Any]:
-    """The engine called ``name``; :class:`KeyError` naming the known ones otherwise."""
+    """The engine called ``name``; :class:`KeyError` naming near or known ones otherwise."""
     if name not in ENGINES:
-        raise KeyError(f"engine {name!r} is not one of {', '.join(ENGINES)}")
+        raise KeyError(unknown("engine", name, ENGINES))
     return import_module(f".{name}", __package__).ENGINE

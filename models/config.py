@@ -26,14 +26,14 @@ class EngineConfig(BaseModel):
     """Overrides of the defaults, by preset name; ``default`` is always there."""
 
     @classmethod
-    def preset(cls, name: str = "default", **overrides: Any) -> Self:
+    def preset(cls, name: str = "default", /, **overrides: Any) -> Self:
         """The preset ``name`` with ``overrides`` on top, validated together.
 
-        Raises :class:`ValueError` for a preset that does not exist.
+        Raises :class:`ValueError` that names value, bound and way out.
         """
         if name not in cls.presets:
             raise ValueError(unknown("preset", name, cls.presets))
-        return cls(**{**cls.presets[name], **overrides})
+        return cls._build({**cls.presets[name], **overrides})
 
     @classmethod
     def load(
@@ -41,7 +41,7 @@ class EngineConfig(BaseModel):
     ) -> Self:
         """The preset, under the TOML ``file``, under ``key=value`` settings, validated together.
 
-        A value is read as TOML and, failing that, as a plain string.
+        A value is read as TOML and, failing that, as a plain string.  Raises as :meth:`preset`.
         """
         overrides: dict[str, Any] = {}
         if file is not None:
@@ -57,8 +57,11 @@ class EngineConfig(BaseModel):
         return cls.preset(preset, **overrides)
 
     def replace(self, **overrides: Any) -> Self:
-        """A copy with ``overrides``, validated anew (``model_copy`` would not)."""
-        return type(self)(**{**self.model_dump(), **overrides})
+        """A copy with ``overrides``, validated anew (``model_copy`` would not).
+
+        Raises as :meth:`preset`.
+        """
+        return self._build({**self.model_dump(), **overrides})
 
     def to_toml(self) -> str:
         """A documented file that :meth:`load` turns into this configuration again."""
@@ -73,6 +76,13 @@ class EngineConfig(BaseModel):
     def parameters(cls) -> list["Parameter"]:
         """What is to be known of every field, in the order of declaration."""
         return [Parameter.of(cls, name) for name in cls.model_fields]
+
+    @classmethod
+    def _build(cls, values: dict[str, Any]) -> Self:
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ValueError(explain(error, cls)) from error
 
 
 def parameter(default: Any, *, unit: str = "", **bounds: Any) -> Any:
