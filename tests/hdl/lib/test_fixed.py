@@ -2,77 +2,63 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Shape, Signal, Value, signed, unsigned
-from amaranth.sim import Simulator
+from amaranth.hdl import Shape, Signal, Value, signed, unsigned
 from thresher.hdl.lib import fixed
 from thresher.models import fixed as model
 
 SHAPES = [Shape(width, is_signed) for width in range(1, 9) for is_signed in (False, True)]
 
 
-def operands(shape: Shape) -> np.ndarray:
+def everything(shape: Shape) -> np.ndarray:
     """All integers of ``shape``, repeated to 256."""
     low, high = fixed.bounds(shape)
     return np.resize(np.arange(low, high + 1), 256)
 
 
-def evaluate(build) -> tuple[list[Value], list[list[int]]]:
-    """The results of ``build(operand)`` of every shape, for every operand."""
-    inputs = {(s.width, s.signed): Signal(s) for s in SHAPES}
-    results = [result for operand in inputs.values() for result in build(operand)]
-    m = Module()
-    outputs = [Signal(result.shape()) for result in results]
-    m.d.comb += [output.eq(result) for output, result in zip(outputs, results, strict=True)]
-    values = []
+def check(evaluate, function, reference) -> list[tuple[Shape, int, Shape, np.ndarray]]:
+    """Holds ``function(value, n)`` equal to ``reference(integers, shape, n)`` for
+    every operand of every shape and every n; gives (shape, n, result's shape, integers).
+    """
+    cases = [(shape, n) for shape in SHAPES for n in range(-2, 11)]
+    built: list[Value] = []
 
-    async def bench(ctx):
-        for k in range(256):
-            for signal in inputs.values():
-                ctx.set(signal, int(operands(signal.shape())[k]))
-            values.append([ctx.get(output) for output in outputs])
+    def build(*signals: Signal) -> list[Value]:
+        built.extend(function(s, n) for s in signals for n in range(-2, 11))
+        return built
 
-    sim = Simulator(m)
-    sim.add_testbench(bench)
-    sim.run()
-    return results, [list(column) for column in zip(*values, strict=True)]
-
-
-def check(cases, build_one, reference) -> None:
-    results, columns = evaluate(lambda operand: [build_one(operand, *case) for case in cases])
-    expected = [(shape, case) for shape in SHAPES for case in cases]
-    for (shape, case), result, column in zip(expected, results, columns, strict=True):
-        want = reference(operands(shape), shape, *case)
-        np.testing.assert_array_equal(column, want, err_msg=f"{shape} {case}")
-        yield shape, case, result.shape(), want
+    got = evaluate(SHAPES, build, [everything(shape) for shape in SHAPES])
+    checked = []
+    for (shape, n), value, integers in zip(cases, built, got, strict=True):
+        want = reference(everything(shape), shape, n)
+        np.testing.assert_array_equal(integers, want, err_msg=f"{shape}, n = {n}")
+        checked.append((shape, n, value.shape(), integers))
+    return checked
 
 
 @pytest.mark.parametrize("mode", model.ROUNDINGS)
-def test_round_shift(mode):
-    cases = [(n,) for n in range(-2, 11)]
-    for shape, _, got, want in check(
-        cases,
+def test_round_shift(evaluate, mode):
+    checked = check(
+        evaluate,
         lambda value, n: fixed.round_shift(value, n, mode),
-        lambda v, _, n: model.round_shift(v, n, mode),
-    ):
-        low, high = int(want.min()), int(want.max())
-        if any(want):
-            assert got == fixed.narrowest(low, high, shape.signed)
-        else:
-            assert got == Shape(1, shape.signed)
+        lambda integers, _, n: model.round_shift(integers, n, mode),
+    )
+    for shape, _, got, integers in checked:
+        low, high = int(integers.min()), int(integers.max())
+        assert got == fixed.narrowest(low, high, shape.signed)
 
 
 @pytest.mark.parametrize("target_signed", [None, False, True])
-def test_saturate(target_signed):
-    def reference(v, shape, bits):
-        return model.saturate(v, bits, shape.signed if target_signed is None else target_signed)
+def test_saturate(evaluate, target_signed):
+    def is_signed(shape: Shape) -> bool:
+        return shape.signed if target_signed is None else target_signed
 
-    for shape, (bits,), got, _ in check(
-        [(bits,) for bits in range(1, 11)],
-        lambda value, bits: fixed.saturate(value, bits, target_signed),
-        reference,
-    ):
-        is_signed = shape.signed if target_signed is None else target_signed
-        assert got == Shape(bits, is_signed)
+    checked = check(
+        evaluate,
+        lambda value, n: fixed.saturate(value, n + 3, target_signed),
+        lambda integers, shape, n: model.saturate(integers, n + 3, is_signed(shape)),
+    )
+    for shape, n, got, _ in checked:
+        assert got == Shape(n + 3, is_signed(shape))
 
 
 def test_rounding_is_no_wider_than_the_result_needs():
