@@ -118,7 +118,7 @@ def emit(component: wiring.Component, name: str = "top") -> str:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise ValueError(f"{name!r} is not a Verilog identifier; use letters, digits and '_'")
-    source = _rename_modules(_shared_modules(_rtlil(component, name)))
+    source = _rename_modules(_shared_modules(netlist(component, name)))
     return HEADER.format(name=name) + _tidy(_yosys(source))
 
 
@@ -167,7 +167,11 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
         )
 
 
-def _rtlil(component: wiring.Component, name: str) -> str:
+def netlist(component: wiring.Component, name: str = "top") -> str:
+    """RTLIL of ``component`` as module ``name``: what :func:`emit` writes as Verilog, sooner.
+
+    Equal text gives equal Verilog, so caches of builds go by it.
+    """
     ports(component)  # refuses what cannot be a port
     domain = ClockDomain("sync")
     fragment = Fragment.get(component, None)
@@ -180,15 +184,15 @@ def _rtlil(component: wiring.Component, name: str) -> str:
         if len(Value.cast(value)):
             direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
             flat["__".join(map(str, path))] = (Value.cast(value), direction)
-    netlist = build_netlist(fragment, ports=flat, name=name)
-    empty = rtlil.EmptyModuleChecker(netlist)
+    cells = build_netlist(fragment, ports=flat, name=name)
+    empty = rtlil.EmptyModuleChecker(cells)
     design, names = rtlil.Design(emit_src=False), SignalDict()
-    for index, module in enumerate(netlist.modules):
+    for index, module in enumerate(cells.modules):
         if not empty.is_empty(index):
             builder = design.module(".".join(module.name), src_loc=None)
             if index == 0:
                 builder.attribute("top", 1)
-            _ModuleEmitter(builder, netlist, module, names, empty_checker=empty).emit()
+            _ModuleEmitter(builder, cells, module, names, empty_checker=empty).emit()
     return str(design)
 
 
