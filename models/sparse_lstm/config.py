@@ -61,7 +61,8 @@ class SparseLstmConfig(EngineConfig):
     banks: int = parameter(1, ge=1, le=32)
     """Columns multiplied at once; column j lives in bank j mod banks."""
     elements: int = parameter(1, unit="elements/cycle", ge=1, le=512)
-    """Gate/cell evaluations a cycle; divides ``batch * banks``."""
+    """Gate/cell evaluations a cycle: a divisor of ``batch``, or ``batch`` times a divisor or
+    multiple of ``banks``; at most ``rows / 4 * batch``."""
     window: int = parameter(1, unit="columns/bank", ge=1, le=64)
     """Columns a bank receives in one input beat and scans for nonzeros at once."""
     queue: int = parameter(32, unit="columns/bank", ge=2, le=4096)
@@ -184,8 +185,7 @@ class SparseLstmConfig(EngineConfig):
                 f"lanes = {self.lanes} is not a multiple of 4 * batch * banks = {4 * per_row}; "
                 f"nearest that fits: {below}"
             )
-        if per_row % self.elements:
-            raise ValueError(f"elements = {self.elements} does not divide batch * banks = {per_row}")
+        self._check_elements()
         if (self.rows * self.banks) % self.port:
             raise ValueError(
                 f"weight_port = {self.port} does not divide rows * banks = {self.rows * self.banks}"
@@ -221,3 +221,24 @@ class SparseLstmConfig(EngineConfig):
                 f"{1 << (self.state_bits - 1)}"
             )
         return self
+
+    def _check_elements(self) -> None:
+        units, row_units = self.elements // self.batch, self.rows // 4
+        if self.banks > row_units:
+            raise ValueError(
+                f"banks = {self.banks} exceeds the {row_units} units that {self.rows} rows "
+                "finish at once; use fewer banks or more lanes"
+            )
+        if units > row_units:
+            raise ValueError(
+                f"elements = {self.elements} exceeds the {row_units * self.batch} "
+                f"that {self.rows} rows finish at once"
+            )
+        if self.elements < self.batch:
+            if self.batch % self.elements:
+                raise ValueError(f"elements = {self.elements} does not divide batch = {self.batch}")
+        elif self.elements % self.batch or (self.banks % units and units % self.banks):
+            raise ValueError(
+                f"elements = {self.elements} is not batch = {self.batch} times a divisor or "
+                f"multiple of banks = {self.banks}"
+            )
