@@ -106,6 +106,12 @@ def ports(component: wiring.Component) -> Ports:
     return Ports(streams, registers)
 
 
+def values(component: wiring.Component) -> dict[str, Any]:
+    """What stands behind each name in :func:`ports`: a stream interface, or a signal."""
+    found = _members(component, component.signature.members, ())
+    return {name: value for name, _, value in found}
+
+
 def emit(component: wiring.Component, name: str = "top") -> str:
     """Verilog of ``component`` as module ``name``, submodules as ``name__path``.
 
