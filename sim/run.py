@@ -17,7 +17,7 @@ The protocol, the same cycle for cycle on every backend:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from amaranth.lib.wiring import Component
@@ -65,6 +65,16 @@ class Wave:
     path: Path
     begin: int = 0
     end: int | None = None
+
+
+def trace_format(wave: Wave | None) -> Literal["", "fst", "vcd"]:
+    """What a model must be built for; :class:`ValueError` for any other file name."""
+    if wave is None:
+        return ""
+    for kind in ("fst", "vcd"):
+        if wave.path.suffix == f".{kind}":
+            return kind
+    raise ValueError(f"waveform {wave.path} is neither .fst nor .vcd")
 
 
 @dataclass(frozen=True)
@@ -133,8 +143,7 @@ def job(
     for name, value in (("reset_at", reset_at or 0), ("drain", drain), ("timeout", timeout - 1)):
         if value < 0:
             raise ValueError(f"{name} = {value + (name == 'timeout')} is too small")
-    if wave is not None and wave.path.suffix not in (".fst", ".vcd"):
-        raise ValueError(f"waveform {wave.path} is neither .fst nor .vcd")
+    trace_format(wave)
     words = {}
     for name, port in known.inputs.items():
         columns = -(-port.width // 32)

@@ -18,8 +18,8 @@ from amaranth.lib.wiring import Component
 from numpy.typing import NDArray
 
 from .beats import Words
-from .build import Build, Trace, build
-from .run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, status, waiting
+from .build import Build, build
+from .run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, status, trace_format, waiting
 
 _MORE, _COMPLETE, _HANG, _SURPLUS, _FAILED = range(5)
 _SLICE_SECONDS = 0.2
@@ -131,14 +131,8 @@ def run(
         component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
         drain=drain, timeout=timeout, wave=wave, progress=progress,
     )  # fmt: skip
-    with Instance(build(component, _trace(wave))) as instance:
+    with Instance(build(component, trace_format(wave))) as instance:
         return _run(instance, task)
-
-
-def _trace(wave: Wave | None) -> Trace:
-    if wave is None:
-        return ""
-    return "vcd" if wave.path.suffix == ".vcd" else "fst"
 
 
 def _run(instance: Instance, task: Job) -> Run:
