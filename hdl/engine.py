@@ -88,6 +88,8 @@ class Engine(Generic[C]):
     """What each control and status member means."""
     random_config: Callable[[np.random.Generator], C]
     """A small random configuration, for the verification suite."""
+    cycles: str = ""
+    """The closed form behind :attr:`Workload.cycles`, as text for people."""
 
 
 ENGINES = ("sparse_lstm",)

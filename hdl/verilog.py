@@ -122,10 +122,15 @@ def emit(component: wiring.Component, name: str = "top") -> str:
 
     Raises :class:`ValueError` for a name that Verilog does not allow.
     """
-    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-        raise ValueError(f"{name!r} is not a Verilog identifier; use letters, digits and '_'")
+    check_name(name)
     source = _rename_modules(_shared_modules(netlist(component, name)))
     return HEADER.format(name=name) + _tidy(_yosys(source))
+
+
+def check_name(name: str) -> None:
+    """Raises :class:`ValueError` for a module name that Verilog does not allow."""
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ValueError(f"{name!r} is not a Verilog identifier; use letters, digits and '_'")
 
 
 def _direction(member: wiring.Member) -> Literal["in", "out"]:
