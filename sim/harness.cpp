@@ -52,6 +52,8 @@ inline void get(QData pin, uint32_t* words) {
     words[0] = static_cast<uint32_t>(pin);
     words[1] = static_cast<uint32_t>(pin >> 32);
 }
+inline void get(CData pin, uint32_t* words) { words[0] = pin; }
+inline void get(SData pin, uint32_t* words) { words[0] = pin; }
 inline void get(IData pin, uint32_t* words) { words[0] = pin; }
 template <size_t N>
 inline void get(const VlWide<N>& pin, uint32_t* words) {
