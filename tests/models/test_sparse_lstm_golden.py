@@ -258,9 +258,9 @@ class TestBadInput:
     def test_steps(self):
         with pytest.raises(ValueError, match=r"\(4, 2\).*takes \[steps, 2, 3\]"):
             Steps.sequence(self.config, self.x[..., 0])
-        with pytest.raises(ValueError, match="200, outside -128..127"):
+        with pytest.raises(ValueError, match=r"200, outside -128..127"):
             run(self.config, self.parameters, Steps.sequence(self.config, 200 * self.x))
-        with pytest.raises(ValueError, match="step 0 .* does not start every element"):
+        with pytest.raises(ValueError, match=r"step 0 .* does not start every element"):
             run(self.config, self.parameters, Steps.sequence(self.config, self.x)[1:])
         with pytest.raises(ValueError, match="4, 3 steps"):
             Steps.interleave(*(Steps.sequence(self.config, x) for x in (self.x, self.x[1:])))
@@ -270,5 +270,5 @@ class TestBadInput:
     def test_threshold(self):
         steps = Steps.sequence(self.config, self.x)
         assert isinstance(run(self.config, self.parameters, steps, threshold=128), Trace)
-        with pytest.raises(ValueError, match="threshold = 129 is outside 0..128"):
+        with pytest.raises(ValueError, match=r"threshold = 129 is outside 0..128"):
             run(self.config, self.parameters, steps, threshold=129)
