@@ -91,7 +91,10 @@ class _Recurrence(torch.autograd.Function):
         gates, tanhs, cells, pruned, outputs = [], [], [c], [], []
         for z in drive:
             hp = torch.where(h.abs() >= threshold, h, 0)
-            z = torch.addmm(z, hp, columns)
+            if (used := _used(hp)) is None:
+                z = torch.addmm(z, hp, columns)
+            else:
+                z = torch.addmm(z, hp[:, used], columns[used])
             gate = torch.empty_like(z)
             gate[:, : 2 * hidden] = cell.sigmoid(z[:, : 2 * hidden])
             gate[:, 2 * hidden : 3 * hidden] = cell.tanh(z[:, 2 * hidden : 3 * hidden])
@@ -130,8 +133,22 @@ class _Recurrence(torch.autograd.Function):
             torch.mul(dc * i, 1 - g * g, out=dg)
             dc = dc * f
             dh = d_drive[t] @ weight
-        d_weight = d_drive.flatten(0, 1).t() @ torch.cat(pruned)
+        hp, d_rows = torch.cat(pruned), d_drive.flatten(0, 1)
+        if (used := _used(hp)) is None:
+            d_weight = d_rows.t() @ hp
+        else:
+            d_columns = torch.zeros_like(weight.t(), memory_format=torch.contiguous_format)
+            d_columns[used] = hp[:, used].t() @ d_rows
+            d_weight = d_columns.t()
         return d_drive, d_weight, dh, dc, None, None
+
+
+def _used(x: Tensor) -> Tensor | None:
+    """The columns of ``x`` that hold anything but zeros; None where skipping the rest won't pay."""
+    if x.device.type != "cpu":  # where the answer would have to be waited for
+        return None
+    used = x.any(0).nonzero().squeeze(1)
+    return used if 2 * len(used) < x.shape[1] else None
 
 
 class SparseStateLSTM(nn.LSTM):
