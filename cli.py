@@ -15,11 +15,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
@@ -49,6 +56,10 @@ Settings = Annotated[
 ]
 
 
+Bus = Literal["axi", "stream"]
+Stall = Literal["none", "random", "alternate"]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a verb found out."""
@@ -68,17 +79,39 @@ class Screen:
         self._console = Console(stderr=True, quiet=quiet)
 
     @contextlib.contextmanager
-    def working(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Shows ``what`` and the time it takes; call the result with what comes next."""
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    def working(self, what: str) -> Iterator["Job"]:
+        """Shows ``what`` and the time it takes, until the block ends."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+        )
         console = self._console
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda text: bar.update(task, description=f"{what}: {text}")
+        live = console.is_terminal and not console.quiet
+        with Progress(*columns, console=console, transient=True, disable=not live) as bar:
+            yield Job(bar, bar.add_task(what, total=None), what)
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something under way."""
+
+    _bar: Progress
+    _task: TaskID
+    _what: str
+
+    def say(self, text: str) -> None:
+        """What comes next."""
+        self._bar.update(self._task, description=f"{self._what}: {text}")
+
+    def advance(self, done: float, total: float) -> None:
+        """How far it is."""
+        self._bar.update(self._task, completed=done, total=total)
 
 
 def verb(function: Callable[..., Answer]) -> Callable[..., None]:
@@ -188,16 +221,18 @@ def generate(
     directory: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
     ] = Path(),
-    bus: Annotated[str, typer.Option(help="`axi` (AXI4-Stream and -Lite) or `stream`.")] = "axi",
+    bus: Annotated[
+        Bus, typer.Option(help="AXI4-Stream and AXI4-Lite, or the bare streams.")
+    ] = "axi",
 ) -> Answer:
     """Write an engine as ENGINE.v, and ENGINE.json that describes it."""
+    engine, configuration = _configured(name, preset, config, settings)
     from .hdl.generate import generate as write
 
-    engine, configuration = _configured(name, preset, config, settings)
     with screen.working(f"generating {name}"):
-        files = write(engine, configuration, directory, bus)
+        files = [str(file) for file in write(engine, configuration, directory, bus)]
     data = {"engine": name, "config": configuration.model_dump(mode="json"), "files": files}
-    return Answer(data, [Text(str(file)) for file in files])
+    return Answer(data, [Text(file) for file in files])
 
 
 @verb
@@ -211,20 +246,34 @@ def simulate(
         str | None, typer.Option(help="Which data to run on; `thresher describe` lists them.")
     ] = None,
     backend: Annotated[str, typer.Option(help="verilator, cocotb or amaranth.")] = "verilator",
-    samples: Annotated[int | None, typer.Option(help="How much of it; all by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of random data and stalls.")] = 0,
-    stall: Annotated[str, typer.Option(help="none, random or alternate.")] = "none",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="How much of the workload; by default all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of random data and random stalls.")] = 0,
+    stall: Annotated[
+        Stall, typer.Option(case_sensitive=False, help="How the streams are held up.")
+    ] = "none",
     wave: Annotated[Path | None, typer.Option(metavar="FILE.fst", help="Write a waveform.")] = None,
 ) -> Answer:
     """Run an engine's RTL against its golden model."""
+    engine, configuration = _configured(name, preset, config, settings)
     from .sim.simulate import simulate as run
 
-    engine, configuration = _configured(name, preset, config, settings)
-    with screen.working(f"simulating {name}"):
-        report = run(engine, configuration, workload, backend, samples, seed, stall.lower(), wave)
+    with screen.working(f"simulating {name}") as job:
+        report = run(
+            engine,
+            configuration,
+            workload,
+            backend=backend,
+            samples=samples,
+            seed=seed,
+            stall=stall,
+            wave=wave,
+            progress=job.advance,
+        )
     data = report.to_json()
-    rows = [[key, _cell(value)] for key, value in data.items() if key != "config"]
-    failure = "" if report.bit_exact else f"the RTL differs from the golden model: {report.first}"
+    rows = [[key, _cell(item)] for key, item in data.items() if key not in ("config", "failures")]
+    failure = "" if report.holds else f"{name} does not hold: {'; '.join(report.failures())}"
     return Answer(data, [_table(("", name), rows)], failure)
 
 
@@ -240,17 +289,23 @@ def describe(
     ] = False,
 ) -> Answer:
     """Show an engine's parameters, workloads, ports and registers."""
-    from .hdl.describe import describe as ask
-
     engine, configuration = _configured(name, preset, config, settings)
+    from .hdl.describe import describe as ask
+    from .hdl.describe import words
+
     data = ask(engine, configuration)
     if toml:
         return Answer(data, [Text(configuration.to_toml().rstrip())])
-    view: list[RenderableType] = [Text(f"{engine.name}: {engine.summary}", "bold")]
-    for title in ("parameters", "workloads", "streams", "registers"):
-        columns = list(data[title][0])
-        rows = [[_cell(row[column]) for column in columns] for row in data[title]]
-        view.append(_table(columns, rows, title))
+    streams = [{**stream, "payload": words(stream["layout"])} for stream in data["streams"]]
+    registers = [{**row, "offset": f"{row['offset']:#05x}"} for row in data["registers"]]
+    view = [
+        Text(f"{engine.name}: {engine.summary}\n{engine.paper}: {engine.headline}\n"),
+        _records("parameters", data["parameters"], "name", "value", "domain", "description"),
+        Text(f"presets: {', '.join(data['presets'])}\n"),
+        _records("workloads", data["workloads"], "name", "summary"),
+        _records("streams", streams, "name", "direction", "bits", "payload"),
+        _records("registers", registers, "offset", "name", "access", "bits", "init", "text"),
+    ]
     return Answer(data, view)
 
 
@@ -270,8 +325,10 @@ def bench(
     if name is None:
         found = report.benches()
         return Answer({"benches": found}, [_table(("name", "what it measures"), found.items())])
-    with screen.working(f"bench {name}") as progress:
-        result = report.run(name, quick, progress, lambda row: screen.note(_figure(row)))
+    with screen.working(f"bench {name}") as job:
+        result = report.run(
+            name, quick, job.say, lambda row: screen.note(f"{row.what}: {_figure(row)}")
+        )
     judged = {None: Text("–"), True: Text("yes", "green"), False: Text("NO", "red")}
     rows = [
         [row.what, _figure(row), str(row.bar or ""), row.reference, judged[row.holds]]
@@ -322,6 +379,11 @@ def _table(
         # As Text, so that square brackets are no markup.
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def _records(title: str, records: Iterable[dict[str, Any]], *columns: str) -> Table:
+    rows = [[_cell(record[column]) for column in columns] for record in records]
+    return _table(columns, rows, title)
 
 
 def _figure(row: "Row") -> Text:
