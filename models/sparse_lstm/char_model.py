@@ -8,7 +8,6 @@ text of the Python that runs it.  :mod:`.train_char` makes the weights.
 """
 
 import json
-import lzma
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from .task import Task
 HELD_OUT = ("assignment", "calls", "raise", "strings", "typesmapping")
 """Topics for validation, a tenth of the text."""
 
-CHECKPOINT = Path(__file__).with_name("char_model.npz.xz")
+CHECKPOINT = Path(__file__).with_name("char_model.npz")
 
 
 @cache
@@ -91,7 +90,7 @@ class CharModel:
     @classmethod
     def load(cls, path: Path = CHECKPOINT) -> Self:
         """The model that :meth:`save` wrote, by default the one that comes with the package."""
-        with lzma.open(path) as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             return cls(
                 Alphabet(about["alphabet"]),
@@ -110,8 +109,8 @@ class CharModel:
             "formats": self.formats.model_dump(exclude_defaults=True),
         }
         partial = path.with_name(path.name + ".partial")
-        with lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file:
-            np.savez(
+        with partial.open("wb") as file:
+            np.savez_compressed(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
                 input_weights=self.input_weights.astype(np.int8),

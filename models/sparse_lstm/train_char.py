@@ -59,15 +59,14 @@ class CharNetwork(nn.Module):
         super().__init__()
         self.lstm = SparseStateLSTM(vocabulary, hidden)
         self.softmax = nn.Linear(hidden, vocabulary)
-        with torch.no_grad():
-            self.lstm.weight_ih_l0.normal_(0, 0.1)
-            self.lstm.weight_hh_l0.normal_(0, 0.6 / math.sqrt(hidden))
-            self.lstm.bias_ih_l0.zero_()
-            self.lstm.bias_ih_l0[hidden : 2 * hidden] = 1  # remember, to begin with
-            self.lstm.bias_hh_l0.zero_()
-            self.softmax.weight.normal_(0, 1 / math.sqrt(hidden))
-            self.softmax.bias.zero_()
-        self.lstm.bias_hh_l0.requires_grad_(False)  # one bias is enough
+        w_x, w_h, bias, second_bias = self.lstm.parameters()
+        nn.init.normal_(w_x, 0, 0.1)
+        nn.init.normal_(w_h, 0, 0.6 / math.sqrt(hidden))
+        nn.init.zeros_(bias)
+        nn.init.ones_(bias.data[hidden : 2 * hidden])  # remember, to begin with
+        nn.init.zeros_(second_bias).requires_grad_(False)  # one bias is enough
+        nn.init.normal_(self.softmax.weight, 0, 1 / math.sqrt(hidden))
+        nn.init.zeros_(self.softmax.bias)
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None, dropout: float = 0.0

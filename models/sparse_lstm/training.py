@@ -202,7 +202,7 @@ class SparseStateLSTM(nn.LSTM):
         x = input.unsqueeze(1) if not batched else input.transpose(0, time)
         directions = 2 if self.bidirectional else 1
         if hx is None:
-            zeros = self.weight_hh_l0.new_zeros(
+            zeros = self.get_parameter("weight_hh_l0").new_zeros(
                 self.num_layers * directions, x.shape[1], self.hidden_size
             )
             hx = zeros, zeros
