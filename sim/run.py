@@ -50,7 +50,7 @@ class Run:
     """Wall time spent simulating, builds not counted."""
 
 
-class Hang(RuntimeError):
+class Hang(RuntimeError):  # noqa: N818  (a condition more than an error)
     """No transfer happened for too long; says which ports wait.  ``run`` is what came before."""
 
     def __init__(self, message: str, run: Run) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 
 
-class ToolMissing(RuntimeError):
+class ToolMissing(RuntimeError):  # noqa: N818  (a condition more than an error)
     """A tool that the requested operation needs was not found; says how to get it."""
 
 

@@ -77,9 +77,7 @@ class Blend(wiring.Component):
         full, y_done, odd_done = Signal(), Signal(), Signal()
         held = Signal(self.x.payload.shape())
         y_now, odd_now, leave, enter = Signal(), Signal(), Signal(), Signal()
-        products = [
-            held.samples[k][0] * read.data[k] + self.offset for k in range(c.lanes)
-        ]
+        products = [held.samples[k][0] * read.data[k] + self.offset for k in range(c.lanes)]
         m.d.comb += [
             self.y.valid.eq(full & ~y_done),
             self.odd.valid.eq(full & ~odd_done & held.row[0]),
