@@ -94,7 +94,7 @@ def convert(
         **_formats(model, widths, inputs, hidden, cells),
     }
     parameters, clipped_weights = _integers(model, widths, overrides)
-    needed = _largest_sum(parameters, widths, overrides).bit_length() + 1
+    needed = safe_accumulator_bits(with_batch(widths, 1, **overrides), parameters)
     overrides["accumulator_bits"] = min(needed, 40)
 
     errors: list[list[np.ndarray]] = [[] for _ in range(model.layers)]
@@ -231,17 +231,15 @@ def _integers(
     return Parameters(input_weights, recurrent, biases), clipped
 
 
-def _largest_sum(
-    parameters: Parameters, widths: SparseLstmConfig, formats: Mapping[str, int]
-) -> int:
-    """A magnitude that no gate sum exceeds, whatever the inputs and states are."""
-    up = formats["weight_frac"] + widths.state_frac - widths.product_shift
-    up -= formats["input_weight_frac"] + formats["input_frac"]
-    return max(
-        int((_row_bound(w_h, widths.state_bits, -widths.product_shift)
-             + _row_bound(w_x, widths.input_bits, up)).max())
+def safe_accumulator_bits(config: SparseLstmConfig, parameters: Parameters) -> int:
+    """So many that no gate sum can leave them, whatever the inputs and states are."""
+    up = config.input_shift - config.product_shift
+    largest = max(
+        int((_row_bound(w_h, config.state_bits, -config.product_shift)
+             + _row_bound(w_x, config.input_bits, up)).max())
         for w_x, w_h in zip(parameters.input_weights, parameters.recurrent_weights, strict=True)
     )  # fmt: skip
+    return largest.bit_length() + 1
 
 
 def _row_bound(w: np.ndarray, bits: int, up: int) -> np.ndarray:
