@@ -7,4 +7,7 @@ hand is forgotten the day a folder is added.
 
 from setuptools import find_packages, setup
 
-setup(packages=["thresher", *(f"thresher.{name}" for name in find_packages(exclude=["tests*"]))])
+setup(
+    packages=["thresher", *(f"thresher.{name}" for name in find_packages(exclude=["tests*"]))],
+    script_name="setup.py",  # leaves this file out of the root package
+)
