@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from ..hdl.engine import Beats, Engine, Workload, engine
 from ..hdl.verilog import Ports, ports
-from ..models.config import EngineConfig
+from ..models.config import EngineConfig, unknown
 from . import beats, stalls
 from .compare import Difference, compare
 from .run import Backend, Hang, Run, Wave
@@ -103,7 +103,7 @@ class Report:
 def runner(name: str) -> Backend:
     """The backend's ``run``; :class:`ValueError` naming the known ones otherwise."""
     if name not in BACKENDS:
-        raise ValueError(f"backend {name!r} is not one of {', '.join(BACKENDS)}")
+        raise ValueError(unknown("backend", name, BACKENDS))
     return import_module(f".{name}", __package__).run
 
 
@@ -202,7 +202,7 @@ def _workload(
         return workload
     name = workload or next(iter(chosen.workloads))
     if name not in chosen.workloads:
-        raise ValueError(f"workload {name!r} is not one of {', '.join(chosen.workloads)}")
+        raise ValueError(unknown("workload", name, chosen.workloads))
     source = chosen.workloads[name]
     return source.build(source.configure(config or chosen.config()), samples, seed)
 
