@@ -107,7 +107,7 @@ def _stream(port: StreamPort) -> dict[str, Any]:
 def _axi_stream(axis: AxiStream) -> dict[str, Any]:
     """The layout is that of ``tdata``: without ``last`` where that is ``tlast``."""
     content = layout(axis.stream.shape)
-    parts = ["tdata"] if axis.width else []
+    parts = ["tdata", "tvalid", "tready"]
     if axis.last is not None:
         parts.append("tlast")
         content["bits"] -= 1
@@ -119,7 +119,7 @@ def _axi_stream(axis: AxiStream) -> dict[str, Any]:
     return {
         "name": axis.stream.name,
         "direction": axis.stream.direction,
-        "signals": {part: f"{axis.name}_{part}" for part in [*parts, "tvalid", "tready"]},
+        "signals": {part: f"{axis.name}_{part}" for part in parts},
         "tdata_bits": axis.width,
         "layout": content,
     }

@@ -28,8 +28,8 @@ class AxiStream:
     """How a stream of a component looks on AXI4-Stream.
 
     ``tdata`` is the payload, its fields in order from bit 0, extended with its sign
-    or zeros to whole bytes.  A field ``last`` of one bit, at the top of a struct, leaves
-    ``tdata`` and becomes ``tlast``.  A payload with nothing else has no ``tdata``.
+    or zeros to whole bytes.  A field ``last`` of one bit, of the outermost struct, leaves
+    ``tdata`` and becomes ``tlast``.  ``tdata`` has at least one byte.
     """
 
     name: str
@@ -41,7 +41,8 @@ class AxiStream:
     @property
     def width(self) -> int:
         """Bits of ``tdata``, a multiple of 8."""
-        return -(-(self.stream.width - (self.last is not None)) // 8) * 8
+        bits = self.stream.width - (self.last is not None)
+        return max(-(-bits // 8), 1) * 8
 
 
 def axi_stream(port: StreamPort) -> AxiStream:
@@ -130,8 +131,7 @@ class AxiWrapper(wiring.Component):
         members: dict[str, wiring.Member] = {}
         for axis in self.streams.values():
             to, back = (In, Out) if axis.stream.direction == "in" else (Out, In)
-            if axis.width:
-                members[f"{axis.name}_tdata"] = to(axis.width)
+            members[f"{axis.name}_tdata"] = to(axis.width)
             if axis.last is not None:
                 members[f"{axis.name}_tlast"] = to(1)
             members[f"{axis.name}_tvalid"] = to(1)
@@ -167,26 +167,26 @@ class AxiWrapper(wiring.Component):
         return m
 
     def _connect_stream(self, m: Module, axis: AxiStream, inner: Any) -> None:
-        port = {
-            name: getattr(self, f"{axis.name}_{name}", None)
-            for name in ("tdata", "tlast", "tvalid", "tready")
-        }
+        tdata, tvalid, tready = (
+            getattr(self, f"{axis.name}_{signal}") for signal in ("tdata", "tvalid", "tready")
+        )
         payload = Value.cast(inner.payload)
         bits = payload.as_unsigned()
         body = bits if axis.last is None else Cat(bits[: axis.last], bits[axis.last + 1 :])
         if axis.stream.direction == "in":
-            m.d.comb += [inner.valid.eq(port["tvalid"]), port["tready"].eq(inner.ready)]
-            if port["tdata"] is not None:
-                m.d.comb += body.eq(port["tdata"])
+            m.d.comb += [body.eq(tdata), inner.valid.eq(tvalid), tready.eq(inner.ready)]
             if axis.last is not None:
-                m.d.comb += bits[axis.last].eq(port["tlast"])
+                m.d.comb += bits[axis.last].eq(getattr(self, f"{axis.name}_tlast"))
         else:
-            m.d.comb += [port["tvalid"].eq(inner.valid), inner.ready.eq(port["tready"])]
-            if port["tdata"] is not None:
-                sign = payload[-1] if payload.shape().signed else Const(0, 1)
-                m.d.comb += port["tdata"].eq(Cat(body, sign.replicate(axis.width - len(body))))
+            sign = payload[-1] if payload.shape().signed else Const(0, 1)
+            extension = sign.replicate(axis.width - len(body))
+            m.d.comb += [
+                tdata.eq(Cat(body, extension)),
+                tvalid.eq(inner.valid),
+                inner.ready.eq(tready),
+            ]
             if axis.last is not None:
-                m.d.comb += port["tlast"].eq(bits[axis.last])
+                m.d.comb += getattr(self, f"{axis.name}_tlast").eq(bits[axis.last])
 
     def _connect_lite(self, m: Module, slave: AxiLiteSlave) -> None:
         port = {name: getattr(self, name) for name in self.signature.members}

@@ -48,7 +48,7 @@ def test_names_and_widths(wrapper):
         (data.StructLayout({"last": 1, "x": 8}), 8, 0),
         (data.StructLayout({"x": 9, "last": 1}), 16, 9),
         (data.StructLayout({"x": 7, "last": 2}), 16, None),
-        (data.StructLayout({"last": 1}), 0, 0),
+        (data.StructLayout({"last": 1}), 8, 0),
     ],
 )
 def test_stream_layout(shape, width, last):
