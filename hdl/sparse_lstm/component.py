@@ -10,7 +10,7 @@ from ...models.sparse_lstm.config import SparseLstmConfig
 from .cell import Cell
 from .compactor import Compactor, columns_layout
 from .multiplier import Multiplier
-from .sequencer import Sequencer, header_fields
+from .sequencer import PASSES, Sequencer, header_fields
 from .shape import Shape
 
 COUNTERS = (
@@ -229,7 +229,11 @@ class SparseLstm(wiring.Component):
             ]
             m.d.comb += [here[name].eq(header[name]) for name in header_fields(c)]
         room = Signal()
-        m.d.comb += [room.eq(Cat(queue.w_rdy for queue in queues).all()), inputs.o.ready.eq(room)]
+        m.d.comb += [
+            room.eq(Cat(queue.w_rdy for queue in queues).all()),
+            inputs.o.ready.eq(room),
+            sequencer.inputs_full.eq(~room),
+        ]
         for k, queue in enumerate(queues):
             wanted = inputs.o.p.entries[k].has | inputs.o.p.last
             m.d.comb += queue.w_en.eq(inputs.o.valid & room & wanted)
@@ -238,7 +242,7 @@ class SparseLstm(wiring.Component):
         """A short queue between sequencer and multiplier; streamed columns are asked for."""
         c = self.config
         passes = sequencer.o.payload
-        m.submodules.passes = queue = fifo.SyncFIFO(width=len(passes.as_value()), depth=4)
+        m.submodules.passes = queue = fifo.SyncFIFO(width=len(passes.as_value()), depth=PASSES)
         ready = queue.w_rdy
         if c.weights == "streamed":
             m.submodules.fetches = fetches = fifo.SyncFIFO(

@@ -12,6 +12,9 @@ from ..lib.fixed import round_shift
 from .sequencer import header_fields, operand_bits, pass_layout
 from .shape import Shape
 
+LATENCY = 5
+"""Cycles from the issue of a group to the first in which its result counts as written."""
+
 
 class Multiplier(wiring.Component):
     """``lanes`` multiply-accumulates a cycle, ``groups`` cycles a pass, back to back.
@@ -25,7 +28,6 @@ class Multiplier(wiring.Component):
     The weight word of an address must stand on ``weights`` in the cycle after the address
     (``read`` high); ``stall`` high keeps a cycle from being issued.  ``token`` goes high
     in the cycle in which a last pass is taken; that waits for ``results_free``.
-    Issue to result: 5 cycles.
     """
 
     def __init__(self, config: SparseLstmConfig, address_bits: int):

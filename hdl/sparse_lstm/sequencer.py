@@ -13,6 +13,10 @@ from .compactor import entry_layout
 from .shape import Shape
 
 
+PASSES = 4
+"""Passes queued between sequencer and multipliers."""
+
+
 def header_fields(config: SparseLstmConfig) -> dict[str, Any]:
     """What a step carries besides its columns: context, restarted elements, indices."""
     fields = {"context": unsigned(ceil_log2(config.contexts)), "start": unsigned(config.batch)}
@@ -138,6 +142,7 @@ class Sequencer(wiring.Component):
                 1, ceil_log2(max(map(sizes.input_columns, range(c.contexts))) * c.groups)
             )
             members["inputs"] = In(stream.Signature(self.input_entry())).array(c.banks)
+            members["inputs_full"] = In(1)  # some bank's queue is
         super().__init__(members)
 
     def input_entry(self) -> data.StructLayout:
@@ -205,8 +210,10 @@ class Sequencer(wiring.Component):
                 with m.State("INPUT"):
                     self._input_phase(m, formed, form, room, header)
             with m.State("STATE"):
-                ended = self._state_phase(m, lists, formed, form, room, header)
-                m.d.comb += finish.eq(ended & complete.bit_select(header.context, 1))
+                known = Signal()  # the lists are complete
+                m.d.comb += known.eq(complete.bit_select(header.context, 1))
+                ended = self._state_phase(m, lists, known, formed, form, room, header)
+                m.d.comb += finish.eq(ended & known)
                 with m.If(finish & self.o.ready):
                     m.d.comb += clear.eq(1)
                     m.next = "INPUT"
@@ -218,28 +225,36 @@ class Sequencer(wiring.Component):
         return m
 
     def _input_phase(self, m, formed, form, room, header):
-        """Form passes from the heads of the input queues until every bank's step ended."""
+        """Form passes from the heads of the input queues until every bank's step ended.
+
+        A bank that offers nothing yet is waited for, unless that would never end because
+        another bank's queue is full.
+        """
         c, banks = self.config, range(self.config.banks)
         done = Signal(c.banks)  # banks whose inputs of this step are all taken
         now = Signal.like(header)
         heads = [self.inputs[k].payload for k in banks]
         has = Signal(c.banks)
-        ready = Signal()  # every bank offers a column or is done
+        offered = Signal(c.banks)
+        ready = Signal()
         after = Signal(c.banks)
         m.d.comb += [
-            now.eq(Mux(done[0], header, Cat(heads[0][name] for name in header_fields(c)))),
-            has.eq(Cat(heads[k].entry.has & ~done[k] for k in banks)),
-            ready.eq(Cat(self.inputs[k].valid | done[k] for k in banks).all()),
+            offered.eq(Cat(self.inputs[k].valid & ~done[k] for k in banks)),
+            has.eq(offered & Cat(heads[k].entry.has for k in banks)),
+            ready.eq((offered | done).all() | self.inputs_full),
             form.eq(ready & has.any() & room),
-            after.eq(done | Cat(heads[k].end for k in banks)),
+            after.eq(done | (offered & Cat(heads[k].end for k in banks))),
             formed.is_input.eq(1),
             Cat(formed[name] for name in header_fields(c)).eq(now),
         ]
+        for k in reversed(banks):  # any bank that offers a column knows the step
+            with m.If(offered[k]):
+                m.d.comb += now.eq(Cat(heads[k][name] for name in header_fields(c)))
         bases = _constants(m, now.context, [base for base, _ in self.sizes.bases])
         for k in banks:
             m.d.comb += [
                 formed.addresses[k].eq(bases + heads[k].entry.offset),
-                self.inputs[k].ready.eq(ready & ~done[k] & (room | ~has.any())),
+                self.inputs[k].ready.eq(ready & offered[k] & (room | ~has.any())),
             ]
             for b in range(c.batch):
                 m.d.comb += formed.values[k][b].eq(
@@ -251,8 +266,10 @@ class Sequencer(wiring.Component):
                 m.d.sync += done.eq(0)
                 m.next = "STATE"
 
-    def _state_phase(self, m, lists, formed, form, room, header):
+    def _state_phase(self, m, lists, known, formed, form, room, header):
         """Form passes from the state lists; returns whether all entries so far are taken.
+
+        A bank without an entry is waited for until it is known to get none.
 
         Columns that matter only to restarted elements are dropped, one a bank and cycle.
         """
@@ -262,7 +279,7 @@ class Sequencer(wiring.Component):
         ready = Signal()
         m.d.comb += [
             restart.eq(header.start.all()),
-            ready.eq(Cat(useful[k] | lists[k].drained for k in banks).all()),
+            ready.eq(Cat(useful[k] | (lists[k].drained & known) for k in banks).all()),
             form.eq(ready & useful.any() & room),
             Cat(formed[name] for name in header_fields(c)).eq(header),
         ]
