@@ -18,6 +18,7 @@ from ..fixed import dequantise, limits, quantise
 from .config import SparseLstmConfig
 from .float_model import FloatLstm
 from .golden import Parameters, layer_output, run_network
+from .task import PARALLELISM
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def convert(
 
 def with_batch(config: SparseLstmConfig, batch: int, **overrides: Any) -> SparseLstmConfig:
     """The arithmetic of ``config`` for ``batch`` sequences, with the least parallelism."""
-    least = {"lanes": 4 * batch, "banks": 1, "elements": 1, "window": 1, "weight_port": 0}
-    return config.replace(**{**least, "batch": batch, **overrides})
+    kept = config.model_dump(exclude=set(PARALLELISM))
+    return SparseLstmConfig(**{**kept, "lanes": 4 * batch, "batch": batch, **overrides})
 
 
 def _formats(

@@ -5,7 +5,6 @@ The arithmetic is that of :mod:`.config`, the names of axes those of :mod:`.oper
 and :func:`run` computes it into a :class:`Trace`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,9 @@ from .config import SparseLstmConfig
 from .operands import Parameters, Steps
 
 _BLOCK = 1 << 22
-"""Elements that a vectorised intermediate may have."""
+"""Gate sums computed before the steps that use them."""
+_CACHED = 1 << 19
+"""Elements of an intermediate result that should stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,13 +230,15 @@ class _ColumnSum:
         self.columns, self.shift = w.shape[1], shift
         row = int(np.abs(w).sum(axis=1).max(initial=0)) << x_bits - 1
         # Every partial sum, in any order, is an integer no larger than `row`: exact in
-        # a float whose significand holds it.  Double precision always does (4096
-        # columns of 16 x 16 bits are 2**42); single must not be replaced by less.
+        # a float whose significand holds it.  Double precision always does (8192
+        # columns of 16 x 16 bits are 2**43); single must not be replaced by less.
         single = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
         self.dtype = torch.float32 if single and row <= 1 << 24 else torch.float64
         if shift > 0:
             self.bound = row  # rounding to 0 or away from it by half a unit cannot pass |w x|
             self.dtype = torch.int32  # holds a product and half a unit: 2**30 + 2**23
+            most = (int(np.abs(w).max(initial=0)) << x_bits - 1 >> shift) + 1
+            self.partial = torch.int32 if 16 * most < 1 << 31 else torch.int64
         else:
             self.bound = row << -shift
         # [column, row]: the few columns of a sparse vector are then contiguous.
@@ -248,13 +251,12 @@ class _ColumnSum:
             w, x = w[used], x[:, used]
         if self.shift <= 0:
             return (x.to(self.dtype) @ w).long() << -self.shift
-        return torch.cat([self._rounded(rows, w) for rows in _blocks(x, w.numel())])
+        vectors = max(_CACHED // (16 * w.shape[1]), 1)
+        return torch.cat([self._rounded(part, w) for part in x.to(self.dtype).split(vectors)])
 
     def _rounded(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        products = x[:, :, None].to(self.dtype) * w
-        return (products.add_(1 << self.shift - 1) >> self.shift).sum(1, dtype=torch.int64)
-
-
-def _blocks(x: torch.Tensor, cost: int) -> Iterator[torch.Tensor]:
-    """``x`` in pieces of which each makes about ``_BLOCK`` elements at ``cost`` a row."""
-    return iter(x.split(max(_BLOCK // max(cost, 1), 1)))
+        total = torch.zeros(len(x), w.shape[1], dtype=torch.int64, device=x.device)
+        for columns, weights in zip(x.split(16, dim=1), w.split(16), strict=True):
+            products = (columns[:, :, None] * weights).add_(1 << self.shift - 1)
+            total += products.bitwise_right_shift_(self.shift).sum(1, dtype=self.partial)
+        return total
