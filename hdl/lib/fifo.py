@@ -5,6 +5,8 @@ from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from .memory import NEVER_COLLIDES
+
 BLOCK_DEPTH = 32
 """Deepest queue that is kept in registers or LUT RAM unless asked otherwise."""
 
@@ -44,7 +46,8 @@ class Fifo(Component):
         enter, leave = Signal(), Signal()
         m.d.comb += enter.eq(self.i.valid & self.i.ready)
         m.d.comb += leave.eq(self.o.valid & self.o.ready)
-        m.d.sync += self.level.eq(self.level + enter - leave)
+        with m.If(enter != leave):
+            m.d.sync += self.level.eq(self.level + Mux(enter, 1, -1))
         if self.depth == 1:
             self._register(m, enter)
         else:
@@ -64,11 +67,13 @@ class Fifo(Component):
     def _queue(self, m: Module, enter: Signal, leave: Signal) -> None:
         # The register behind a block RAM holds one payload of the depth.
         rows = self.depth - self.block
-        m.submodules.memory = memory = Memory(shape=self._shape, depth=rows, init=[])
+        # A row is never written and read at once: it would have to be free and filled.
+        m.submodules.memory = memory = Memory(
+            shape=self._shape, depth=rows, init=[], attrs=NEVER_COLLIDES
+        )
         write = memory.write_port()
         m.d.comb += [write.en.eq(enter), write.data.eq(self.i.payload)]
         self._advance(m, write.addr, enter, rows)
-        # A row is never written and read at once: it would have to be free and filled.
         if not self.block:
             read = memory.read_port(domain="comb")
             self._advance(m, read.addr, leave, rows)
@@ -82,7 +87,8 @@ class Fifo(Component):
         stored = Signal(range(rows + 1))  # filled rows
         m.d.comb += read.en.eq((stored != 0) & (~self.o.valid | self.o.ready))
         self._advance(m, read.addr, read.en, rows)
-        m.d.sync += stored.eq(stored + enter - read.en)
+        with m.If(enter != read.en):
+            m.d.sync += stored.eq(stored + Mux(enter, 1, -1))
         m.d.comb += [self.i.ready.eq(stored != rows), self.o.payload.eq(read.data)]
         with m.If(read.en):
             m.d.sync += self.o.valid.eq(1)

@@ -1,0 +1,91 @@
+# amaranth: UnusedElaboratable=no
+"""Memories: contents in simulation, and that they become block RAM and nothing else."""
+
+import numpy as np
+import pytest
+from amaranth.lib import data
+from amaranth.sim import Simulator
+from thresher.fpga.synth import synthesise
+from thresher.hdl.lib.fifo import Fifo
+from thresher.hdl.lib.memory import Ram, Rom
+
+
+@pytest.mark.parametrize(("depth", "parts"), [(2, 1), (5, 2), (16, 4)])
+def test_ram_gives_what_was_written_before(depth, parts):
+    dut = Ram(data.ArrayLayout(6, 4), depth, parts)
+    rng = np.random.default_rng(depth)
+    rows = np.zeros((depth, 4), int)
+
+    async def bench(ctx):
+        held = rows[0].copy()
+        for _ in range(200):
+            write, read = rng.integers(depth, size=2)
+            enable, fetch = int(rng.integers(1 << parts)), rng.random() < 0.7
+            row = rng.integers(64, size=4)
+            ctx.set(dut.write_en, enable)
+            ctx.set(dut.write_addr, int(write))
+            ctx.set(dut.write_data, row.tolist())
+            ctx.set(dut.read_en, int(fetch))
+            ctx.set(dut.read_addr, int(read))
+            await ctx.tick()
+            if fetch:
+                held = rows[read].copy()
+            for part in range(parts):
+                if enable >> part & 1:
+                    elements = slice(part * 4 // parts, (part + 1) * 4 // parts)
+                    rows[write, elements] = row[elements]
+            assert list(ctx.get(dut.read_data)) == held.tolist()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def noise(rows: int, bits: int) -> list[int]:
+    return np.random.default_rng(bits).integers(1 << bits, size=rows).tolist()
+
+
+BLOCK = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "xc7": {"RAMB18E1", "RAMB36E1"}}
+
+
+@pytest.mark.parametrize("target", BLOCK)
+@pytest.mark.parametrize(
+    ("build", "bram"),
+    [
+        (lambda: Ram(72, 300, collides=False), {"ecp5": 2, "ice40": 9, "xc7": 2}),
+        (
+            lambda: Ram(data.ArrayLayout(8, 2), 1024, parts=2, collides=False),
+            {"ecp5": 1, "ice40": 4, "xc7": 1},
+        ),
+        (lambda: Rom(9, noise(2048, 9)), {"ecp5": 1, "ice40": 5, "xc7": 1}),
+    ],
+    ids=["wide", "parts", "rom"],
+)
+def test_memories_become_block_ram_and_nothing_else(target, build, bram):
+    mapped = synthesise(build(), target)
+    assert mapped.resources.bram == bram[target]
+    assert mapped.resources.ff == mapped.resources.lutram == 0
+    assert mapped.resources.lut <= 2
+
+
+@pytest.mark.parametrize("target", BLOCK)
+def test_a_deep_fifo_keeps_its_payloads_in_block_ram(target):
+    mapped = synthesise(Fifo(18, 512), target)
+    assert BLOCK[target] & set(mapped.cells)
+    assert mapped.resources.lutram == 0
+    assert mapped.resources.ff <= 40  # the addresses and levels
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Ram(8, 1), "depth = 1; a Ram has at least 2 rows"),
+        (lambda: Ram(data.ArrayLayout(8, 4), 16, parts=3), "parts = 3 does not divide 4"),
+        (lambda: Ram(8, 16, parts=2), "parts = 2 needs rows of an ArrayLayout"),
+        (lambda: Rom(8, [1]), "1 rows; a Rom has at least 2"),
+    ],
+)
+def test_bad_parameters_name_the_way_out(build, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        build()
