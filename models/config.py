@@ -59,9 +59,10 @@ class EngineConfig(BaseModel):
     def replace(self, **overrides: Any) -> Self:
         """A copy with ``overrides``, validated anew (``model_copy`` would not).
 
-        Raises as :meth:`preset`.
+        What was left at its default stays so in ``model_fields_set``.  Raises as
+        :meth:`preset`.
         """
-        return self._build({**self.model_dump(), **overrides})
+        return self._build({**self.model_dump(exclude_unset=True), **overrides})
 
     def to_toml(self) -> str:
         """A documented file that :meth:`load` turns into this configuration again."""

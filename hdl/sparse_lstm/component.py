@@ -68,8 +68,8 @@ class SparseLstm(wiring.Component):
                 )
             ),
             "threshold": In(unsigned(c.state_bits), init=c.threshold),
-            "dense_inputs": In(1),
-            "dense_states": In(1),
+            "skip_inputs": In(1, init=c.skip_inputs),
+            "skip_states": In(1, init=c.skip_states),
             **{name: Out(32) for name in COUNTERS},
         }
         if c.weights == "streamed":
@@ -97,7 +97,7 @@ class SparseLstm(wiring.Component):
             cell.result.eq(multiplier.result),
             cell.written.eq(multiplier.written),
             cell.threshold.eq(self.threshold),
-            sequencer.skip_states.eq(~self.dense_states),
+            sequencer.skip_states.eq(self.skip_states),
         ]
         self._states(m, cell, sequencer)
         self._count(m, sequencer, multiplier)
@@ -205,7 +205,7 @@ class SparseLstm(wiring.Component):
             inputs.i.valid.eq(self.x.valid & loaded),
             self.x.ready.eq(inputs.i.ready & loaded),
             inputs.i.p["values"].eq(self.x.p["values"]),
-            inputs.i.p.keep.eq(self.dense_inputs),
+            inputs.i.p.keep.eq(~self.skip_inputs),
             inputs.i.p.last.eq(self.x.p.last),
             inputs.i.p.valid.eq(Mux(self.x.p.last, tail, (1 << slots) - 1)),
         ]
@@ -245,9 +245,7 @@ class SparseLstm(wiring.Component):
         m.submodules.passes = queue = fifo.SyncFIFO(width=len(passes.as_value()), depth=PASSES)
         ready = queue.w_rdy
         if c.weights == "streamed":
-            m.submodules.fetches = fetches = fifo.SyncFIFO(
-                width=len(self.fetch.payload), depth=8
-            )
+            m.submodules.fetches = fetches = fifo.SyncFIFO(width=len(self.fetch.payload), depth=8)
             ready = queue.w_rdy & fetches.w_rdy
             m.d.comb += [
                 fetches.w_data.eq(passes.addresses[0]),
@@ -281,7 +279,7 @@ class SparseLstm(wiring.Component):
             self.h.p.last.eq(cell.o.p.last),
             states.i.valid.eq(cell.o.valid & ~list_done),
             states.i.p.valid.eq(cell.o.p.valid),
-            states.i.p.keep.eq(self.dense_states),
+            states.i.p.keep.eq(~self.skip_states),
             states.i.p.last.eq(cell.o.p.last),
             cell.o.ready.eq(out_now & list_now),
         ]

@@ -36,36 +36,43 @@ class Timing:
     """Cycle of each step's last beat on ``h``."""
 
 
-def timing(trace: Trace, *, dense_inputs: bool = False, dense_states: bool = False) -> Timing:
+def timing(
+    trace: Trace, *, skip_inputs: bool | None = None, skip_states: bool | None = None
+) -> Timing:
     """Timing of the run that ``trace`` describes, from the first input on.
 
-    ``dense_*``: nothing is skipped, as the registers of that name have it.
+    ``skip_*`` are the registers of that name; the configuration's values by default.
     """
-    return _Engine(trace, dense_inputs, dense_states).run()
+    config = trace.config
+    return _Engine(
+        trace,
+        config.skip_inputs if skip_inputs is None else skip_inputs,
+        config.skip_states if skip_states is None else skip_states,
+    ).run()
 
 
 class _Inputs:
     """The input compactor and its queues: when each entry of each bank is pushed."""
 
-    def __init__(self, trace: Trace, dense: bool) -> None:
+    def __init__(self, trace: Trace, skip: bool) -> None:
         config, sizes = trace.config, Shape(trace.config)
         self.depth, banks = config.queue, range(config.banks)
         self.entries: list[deque[tuple[int, bool, bool]]] = [deque() for _ in banks]
         self.pops: list[list[int]] = [[] for _ in banks]
         self.pushed = [0] * config.banks
         self.full_since = 0
-        self.beats = self._windows(trace, sizes, dense)
+        self.beats = self._windows(trace, sizes, skip)
         self.pushes = self._pushes()
         self.next_push = next(self.pushes, None)
 
-    def _windows(self, trace: Trace, sizes: Shape, dense: bool) -> Iterator[tuple[list[int], bool]]:
+    def _windows(self, trace: Trace, sizes: Shape, skip: bool) -> Iterator[tuple[list[int], bool]]:
         """(columns to keep in each bank, whether the step ends) of every beat."""
         config = trace.config
         kept = trace.input_columns()
         for t, context in enumerate(trace.steps.context.tolist()):
             beats, columns = sizes.input_beats(context), config.context_inputs(context)
             window = np.zeros(beats * config.window * config.banks, int)
-            window[:columns] = True if dense else kept[t, :columns]
+            window[:columns] = kept[t, :columns] | (not skip)
             counts = window.reshape(beats, config.window, config.banks).sum(axis=1).tolist()
             yield from ((count, n == beats - 1) for n, count in enumerate(counts))
 
@@ -159,12 +166,12 @@ class _Multiplier:
 class _Engine:
     """The whole engine, step by step."""
 
-    def __init__(self, trace: Trace, dense_inputs: bool, dense_states: bool) -> None:
+    def __init__(self, trace: Trace, skip_inputs: bool, skip_states: bool) -> None:
         self.trace, self.config, self.sizes = trace, trace.config, Shape(trace.config)
-        self.inputs = _Inputs(trace, dense_inputs)
+        self.inputs = _Inputs(trace, skip_inputs)
         self.multiplier = _Multiplier(self.config)
         self.hp = trace.hp
-        self.dense_states = dense_states
+        self.skip_states = skip_states
         self.lists: dict[int, tuple[list[list[tuple[int, int]]], int]] = {}
         """By context: (cycle, unit) of each bank's entries, and when they are complete."""
         self.previous: dict[int, int] = {}
@@ -241,7 +248,7 @@ class _Engine:
         if steps.start[t].all():
             return max(begin, complete)
         hp = self.hp[self.previous[context]][~steps.start[t]]
-        useful = np.ones(hp.shape[1], bool) if self.dense_states else (hp != 0).any(axis=0)
+        useful = (hp != 0).any(axis=0) | (not self.skip_states)
 
         at = [0] * len(lists)
         free = [begin - 1] * len(lists)  # last cycle in which the bank's entry was taken
@@ -273,7 +280,7 @@ class _Engine:
         config, sizes = self.config, self.sizes
         context = int(self.trace.steps.context[t])
         hp = self.hp[t]
-        kept = np.ones(hp.shape[1], bool) if self.dense_states else (hp != 0).any(axis=0)
+        kept = (hp != 0).any(axis=0) | (not self.skip_states)
         lists: list[list[tuple[int, int]]] = [[] for _ in range(config.banks)]
 
         # The step is loaded when the one before it makes its last move.

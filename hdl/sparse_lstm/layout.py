@@ -69,7 +69,11 @@ def bias_beats(config: SparseLstmConfig, parameters: Parameters) -> np.ndarray:
 def input_beats(config: SparseLstmConfig, steps: Steps) -> dict[str, np.ndarray]:
     """Beats of ``x``: the windows of every step's vector, or one index beat a step."""
     if config.input_kind == "index":
-        return {"context": steps.context, "start": _mask(steps.start), "indices": steps.inputs[..., 0]}
+        return {
+            "context": steps.context,
+            "start": _mask(steps.start),
+            "indices": steps.inputs[..., 0],
+        }
     sizes, slots = Shape(config), config.window * config.banks
     beats = np.array([sizes.input_beats(int(context)) for context in range(config.contexts)])
     counts = beats[steps.context]

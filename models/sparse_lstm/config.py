@@ -110,6 +110,10 @@ class SparseLstmConfig(EngineConfig):
 
     threshold: int = parameter(0, unit="state LSB", ge=0, le=32768)
     """States of smaller magnitude are pruned; initial value of the register."""
+    skip_inputs: bool = parameter(True)
+    """Skip zero input columns; initial value of the register."""
+    skip_states: bool = parameter(True)
+    """Skip zero state columns; initial value of the register.  False: a dense engine."""
     prune_output: bool = parameter(False)
     """Deliver pruned states (``hp``) instead of ``h``."""
 

@@ -10,7 +10,18 @@ from .config import SparseLstmConfig
 from .golden import Parameters, Steps
 
 PARALLELISM = frozenset(
-    ("lanes", "banks", "elements", "window", "queue", "dsp_pack", "weights", "weight_port")
+    (
+        "lanes",
+        "banks",
+        "elements",
+        "window",
+        "queue",
+        "dsp_pack",
+        "weights",
+        "weight_port",
+        "skip_inputs",
+        "skip_states",
+    )
 )
 """Fields of the configuration that change cycles and cost but no result."""
 
