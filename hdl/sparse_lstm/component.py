@@ -79,7 +79,7 @@ class SparseLstm(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c, sizes = self.config, self.sizes
+        c = self.config
         m.submodules.sequencer = sequencer = Sequencer(c)
         m.submodules.multiplier = multiplier = Multiplier(c, sequencer.address_bits)
         m.submodules.cell = cell = Cell(c, multiplier.word)

@@ -93,7 +93,7 @@ class _Inputs:
                     break
 
     def wait(self, done: list[bool]) -> int:
-        """First cycle in which every bank not done offers an entry, or in which some queue is full."""
+        """First cycle in which every bank not done offers an entry, or some queue is full."""
         while not all(self.entries[k] or done[k] for k in range(len(done))):
             full = [len(e) == self.depth for e in self.entries]
             if any(full):

@@ -1,5 +1,7 @@
 """Column passes: weights times one column of each bank, added into the accumulators."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -102,7 +104,7 @@ class Multiplier(wiring.Component):
             stages[0].is_input.eq(current.is_input),
             stages[0].group.eq(group),
         ]
-        for before, after in zip(stages, stages[1:]):
+        for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
 
         operands = [Signal.like(current["values"], name=f"operands_{n}") for n in range(2)]
@@ -140,7 +142,9 @@ class Multiplier(wiring.Component):
                     ]
                     w0, w1, x = weights[k][r], weights[k][r + 1], operands[k][b]
                     values = packed_products(w0, w1, x) if c.dsp_pack else (w0 * x, w1 * x)
-                    m.d.sync += [signal.eq(value) for signal, value in zip(pair, values)]
+                    m.d.sync += [
+                        signal.eq(value) for signal, value in zip(pair, values, strict=True)
+                    ]
                     products[k, r, b], products[k, r + 1, b] = pair
         for r in range(c.rows):
             for b in range(c.batch):

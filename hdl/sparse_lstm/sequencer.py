@@ -12,7 +12,6 @@ from ...models.sparse_lstm.config import SparseLstmConfig
 from .compactor import entry_layout
 from .shape import Shape
 
-
 PASSES = 4
 """Passes queued between sequencer and multipliers."""
 

@@ -219,6 +219,12 @@ class SparseLstmConfig(EngineConfig):
             raise ValueError(
                 f"bias_frac = {self.bias_frac} exceeds accumulator_frac = {self.accumulator_frac}"
             )
+        operand = max(self.state_bits, self.input_bits if self.input_kind == "vector" else 0)
+        if self.dsp_pack and 2 * self.weight_bits + operand > 24:
+            raise ValueError(
+                f"dsp_pack fits two weights and an operand of 24 bits together, not "
+                f"2 * {self.weight_bits} + {operand}; set dsp_pack = false"
+            )
         if self.threshold > 1 << (self.state_bits - 1):
             raise ValueError(
                 f"threshold = {self.threshold} is above the largest state magnitude "
