@@ -77,11 +77,11 @@ def build(component: Component, trace: Trace = "") -> Build:
     def make(place: Path) -> None:
         needed: set[Trace] = {"", trace}
         with ThreadPoolExecutor(len(needed)) as pool, TemporaryDirectory() as scratch:
-            runtime = [pool.submit(_runtime, kind) for kind in needed]
+            common = [pool.submit(runtime, kind) for kind in needed]
             sources = verilate(component, Path(scratch), trace)
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
             objects = compile_model([*sources, _HARNESS], Path(scratch), trace)
-            for part in runtime:
+            for part in common:
                 objects += part.result().glob("*.o")
             _link(objects, place / "model.so")
 
@@ -140,7 +140,7 @@ def fingerprint(trace: Trace) -> tuple[str | bytes, ...]:
     )  # fmt: skip
 
 
-def _runtime(trace: Trace) -> Path:
+def runtime(trace: Trace) -> Path:
     """Objects of Verilator's own runtime, compiled once: the base, or what a trace adds."""
 
     def make(place: Path) -> None:

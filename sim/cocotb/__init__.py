@@ -17,7 +17,7 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import Component
 from numpy.typing import NDArray
 
-from ...hdl.lib.axi import AxiWrapper
+from ...hdl.lib.axi import AxiWrapper, axi_streams
 from ...hdl.registers import register_table
 from ...hdl.verilog import ports
 from ..beats import Words
@@ -88,11 +88,10 @@ def run_axi(
         component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
         drain=drain, timeout=timeout, wave=wave, progress=progress,
     )  # fmt: skip
-    table = register_table("top", task.ports, dict.fromkeys(task.ports.registers, "-"))
-    wrapper = AxiWrapper(component, table)
+    axes = axi_streams(task.ports)
     streams = _streams(task)
     for stream in streams:
-        axis = wrapper.streams[stream["name"]]
+        axis = axes[stream["name"]]
         shape = Shape.cast(axis.stream.shape)
         stream |= {
             "prefix": axis.name,
@@ -107,7 +106,8 @@ def run_axi(
                 raise ValueError(
                     f"input {stream['name']!r} ends in an open packet; set 'last' in its last beat"
                 )
-    return _run(wrapper, task, streams, golden or {}, table.json())
+    table = register_table("top", task.ports, dict.fromkeys(task.ports.registers, "-"))
+    return _run(AxiWrapper(component, table), task, streams, golden or {}, table.json())
 
 
 def _streams(task: Job) -> list[dict[str, Any]]:

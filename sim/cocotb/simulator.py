@@ -13,7 +13,16 @@ from amaranth.lib.wiring import Component
 
 from ...hdl.verilog import netlist
 from .. import cache
-from ..build import Trace, call, compile_all, compile_flags, compile_model, fingerprint, verilate
+from ..build import (
+    Trace,
+    call,
+    compile_all,
+    compile_flags,
+    compile_model,
+    fingerprint,
+    runtime,
+    verilate,
+)
 from ..toolchain import ToolMissing, compiler, verilator
 
 _RUNTIME = ("verilated", "verilated_threads", "verilated_vpi")
@@ -30,27 +39,28 @@ def executable(component: Component, names: list[str], trace: Trace = "") -> Pat
     libraries, share = Path(config.libs_dir), Path(config.share_dir)
     versions = (metadata.version("cocotb"), str(libraries), sys.version, Path(__file__).read_text())
 
-    def runtime(place: Path) -> None:
-        sources = [*_RUNTIME, *([f"verilated_{trace}_c"] if trace else [])]
+    def vpi_runtime(place: Path) -> None:
         # The simulator's VPI functions are called from cocotb's libraries.
-        flags = [*compile_flags(trace), "-fvisibility=default", "-O2"]
+        flags = [*compile_flags(), "-fvisibility=default", "-O1"]
         include = verilator().root / "include"
-        compile_all([(include / f"{name}.cpp", flags) for name in sources], place)
+        compile_all([(include / f"{name}.cpp", flags) for name in _RUNTIME], place)
 
     def make(place: Path) -> None:
         with ThreadPoolExecutor(1) as pool, TemporaryDirectory() as scratch:
-            common = pool.submit(
-                cache.get, cache.key("cocotb runtime", *fingerprint(trace), *versions), runtime
-            )
+            name = cache.key("cocotb runtime", *fingerprint(""), *versions)
+            common = pool.submit(cache.get, name, vpi_runtime)
             folder = Path(scratch)
             public = [f'public_flat_rw -module "top" -var "{name}"\n' for name in names]
             (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(public))
             sources = verilate(component, folder, trace, ["--vpi", folder / "ports.vlt"])
             main = share / "lib" / "verilator" / "verilator.cpp"
             objects = compile_model([*sources, main], folder, trace)
+            objects += common.result().glob("*.o")
+            if trace:
+                objects += runtime(trace).glob("*.o")
             call(
                 [
-                    compiler()[0], "-pthread", *objects, *common.result().glob("*.o"),
+                    compiler()[0], "-pthread", *objects,
                     f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-lcocotbvpi_verilator",
                     "-o", place / "top",
                 ]
