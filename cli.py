@@ -297,7 +297,10 @@ def describe(
     if toml:
         return Answer(data, [Text(configuration.to_toml().rstrip())])
     streams = [{**stream, "payload": words(stream["layout"])} for stream in data["streams"]]
-    registers = [{**row, "offset": f"{row['offset']:#05x}"} for row in data["registers"]]
+    registers = [
+        {**row, "offset": f"{row['offset']:#05x}", "init": f"{row['init']:#x}"}
+        for row in data["registers"]
+    ]
     view = [
         Text(f"{engine.name}: {engine.summary}\n{engine.paper}: {engine.headline}\n"),
         _records("parameters", data["parameters"], "name", "value", "domain", "description"),

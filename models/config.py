@@ -131,7 +131,7 @@ class Parameter:
             minimum=minimum,
             maximum=maximum,
             choices=choices,
-            description=" ".join((info.description or "").split()),
+            description=" ".join((info.description or "").replace("``", "`").split()),
         )
 
 

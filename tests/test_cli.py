@@ -284,12 +284,3 @@ def test_help_does_not_wait_for_the_library():
     loaded = set(done.stderr.split())
     assert "thresher.cli" in loaded
     assert not loaded & {"torch", "numpy", "amaranth", "cocotb"}
-
-
-def test_the_registry_does_not_wait_for_torch():
-    code = (
-        "import sys, thresher.cli as c; c.main(['engines']); print(*sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "sparse_lstm" in done.stdout
-    assert "torch" not in done.stderr.split()

@@ -101,7 +101,7 @@ def test_constraints_pin_every_declared_package():
     names = _names(PROJECT["dependencies"])
     for extra in PROJECT["optional-dependencies"].values():
         names |= _names(extra)
-    assert names <= {name.lower() for name in pins}
+    assert names <= {name.lower().replace("_", "-") for name in pins}
     # A local tag such as +cpu exists on some indices only.
     assert not [pin for pin in pins.values() if "+" in pin]
 
