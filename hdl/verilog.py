@@ -268,6 +268,8 @@ def _tidy(text: str) -> str:
     text = re.sub(r"^ *\(\* (?!no_rw_check).* \*\)\n", "", text, flags=re.M)
     # A '$' inside a name needs no escape; without one the name might be a keyword.
     text = re.sub(r"\\([A-Za-z_]\w*\$[\w$]*) ", r"\1", text)
+    # A name that begins with one is Amaranth's own, of what has no name in the source.
+    text = re.sub(r"\\(\$[\w$]+) ", r"_\1", text)
     return re.sub(
         r"^  reg (\[\S+\] )?(\S+ ?) ?\[(\d+):0\];\n(?!  initial begin\n)",
         _zero_memory,
