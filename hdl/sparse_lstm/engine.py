@@ -204,6 +204,8 @@ ENGINE = Engine(
         "wait_output": "cycles in which a beat of h was held up",
     },
     random_config=random_config,
+    cycles="a step of n passes over nonzero columns: about max(n * groups, emissions * folds); "
+    "exactly: thresher.hdl.sparse_lstm.cycles.timing",
 )  # fmt: skip
 
 
