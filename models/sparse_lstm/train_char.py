@@ -35,7 +35,7 @@ class Recipe:
     span: int = 32
     """Characters a sequence is unrolled for; states are carried on."""
     common_steps: int = 1300
-    branch_steps: int = 2200
+    branch_steps: int = 2000
     rate: float = 1.5e-3
     decay: float = 0.01
     dropout: float = 0.4
@@ -43,11 +43,15 @@ class Recipe:
     threshold: float = 0.2
     highest_threshold: float = 0.6
     """Half the updates use ``threshold``, the others a log-uniform one up to this."""
-    price: float = 6.0
-    """Factor of :func:`column_cost`, in nats, at ``threshold``; proportional to it."""
     ramp: float = 0.15
     """Share of the sparse branch over which threshold and price rise from 0."""
-    quantised: float = 0.5
+    price: float = 3.0
+    """Factor of :func:`.training.column_cost`, in nats, after the ramp."""
+    last_price: float = 5.0
+    """The same towards the end."""
+    squeeze: tuple[float, float] = (0.42, 0.55)
+    """Shares of the sparse branch between which the price goes from one to the other."""
+    quantised: float = 0.65
     """Share of the sparse branch after which it runs in the engine's formats."""
     seed: int = 0
 
@@ -144,8 +148,7 @@ def train(
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten())
         losses.append(loss.item() / math.log(2))
         if threshold := network.lstm.threshold:
-            price = recipe.price * threshold / recipe.threshold * min(1, share / recipe.ramp)
-            loss = loss + price * column_cost(h, threshold, 8)
+            loss = loss + _price(recipe, share) * column_cost(h, threshold, 8)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -198,10 +201,32 @@ def _schedule(
         lstm.formats = formats(lstm.input_size, recipe)
 
 
+def _price(recipe: Recipe, share: float) -> float:
+    """Of a column that a batch of 8 must keep, at the point ``share`` of the sparse branch."""
+    low, high = recipe.squeeze
+    squeezed = min(max((share - low) / (high - low), 0.0), 1.0)
+    rising = recipe.price + squeezed * (recipe.last_price - recipe.price)
+    return rising * min(1.0, share / recipe.ramp)
+
+
 def export(network: CharNetwork, recipe: Recipe) -> CharModel:
-    """The integers that the network's forward pass used in :func:`formats`."""
+    """The integers of the network's forward pass in :func:`formats`.
+
+    Recurrent columns of units that never come alive on the training text at the
+    recipe's threshold carry nothing that was learnt; they are set to 0 first, in the
+    network too.
+    """
     config = formats(network.lstm.input_size, recipe)
-    network.lstm.formats = config
+    network.lstm.formats, network.lstm.threshold = config, recipe.threshold
+    numbers = Alphabet.of(corpus()[0]).encode(corpus()[0])
+    x = torch.from_numpy(numbers[: len(numbers) // 64 * 64].reshape(64, -1).T)
+    with torch.no_grad():
+        w_h, state = network.lstm.get_parameter("weight_hh_l0"), None
+        alive = torch.zeros(recipe.hidden, dtype=torch.bool, device=w_h.device)
+        for part in x.to(w_h.device).split(256):
+            h, state = network.lstm(part, state)
+            alive |= (h.abs() >= recipe.threshold).flatten(0, 1).any(0)
+        w_h[:, ~alive] = 0
     weights = network.lstm.integers()
     return CharModel(
         Alphabet.of(corpus()[0]),
