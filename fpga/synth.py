@@ -123,6 +123,7 @@ class Layout:
     utilisation: Mapping[str, tuple[int, int]]
     """Sites used and available, by nextpnr's name."""
     critical_path: tuple[Step, ...]
+    """The slowest path between flip-flops, steps of no delay left out."""
 
 
 def synthesise(
@@ -209,6 +210,7 @@ def place_and_route(
         critical_path=tuple(
             Step(s["type"], s["delay"], f"{s['to']['cell']}.{s['to']['port']}")
             for s in worst["path"]
+            if s["delay"]
         ),
     )
 
