@@ -4,7 +4,7 @@ Functions are combinational and take and give Amaranth values, exactly as wide a
 their range needs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -118,16 +118,23 @@ def find_first(mask: ValueLike) -> FirstSet:
     )
 
 
-def packed_products(w0: ValueLike, w1: ValueLike, x: ValueLike) -> tuple[Value, Value]:
+def packed_products(
+    w0: ValueLike,
+    w1: ValueLike,
+    x: ValueLike,
+    register: Callable[[Value], Value] = lambda product: product,
+) -> tuple[Value, Value]:
     """``(w0 * x, w1 * x)``, all signed, by one multiplication.
 
     Fits one DSP48's 25 x 18 bits where ``len(w0) + len(w1) + len(x) <= 24`` (two
-    int8 products), pre-adder, offset and all: ::
+    int8 products), pre-adder, offset and all, and saves nothing where multipliers are
+    narrower (ECP5, iCE40)::
 
         p  = ((w1 << n) + w0) * x + (1 << n - 1)        n = len(w0) + len(x)
 
     The offset keeps the low product from borrowing from the high one, so the high
-    one needs no correction and the low one an inverted sign bit.
+    one needs no correction and the low one an inverted sign bit.  ``register`` may give
+    ``p`` a cycle later, which puts it into the DSP's own output register.
     """
     w0, w1, x = Value.cast(w0), Value.cast(w1), Value.cast(x)
     n = len(w0) + len(x)
@@ -141,6 +148,6 @@ def packed_products(w0: ValueLike, w1: ValueLike, x: ValueLike) -> tuple[Value, 
             "multiplier; at most 24 bits together, x at most 18"
         )
     pair = fit(w1.shift_left(n) + w0, Shape(n + len(w1) + 1, signed=True))
-    p = pair * x + (1 << (n - 1))
+    p = register(fit(pair * x + (1 << (n - 1)), Shape(n + len(w1) + len(x), signed=True)))
     low = Cat(p[: n - 1], ~p[n - 1]).as_signed()
-    return low, p[n : n + len(w1) + len(x)].as_signed()
+    return low, p[n:].as_signed()

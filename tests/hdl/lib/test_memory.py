@@ -58,7 +58,7 @@ BLOCK = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "xc7": {"RAMB18E1", "RAMB
             lambda: Ram(data.ArrayLayout(8, 2), 1024, parts=2, collides=False),
             {"ecp5": 1, "ice40": 4, "xc7": 1},
         ),
-        (lambda: Rom(9, noise(2048, 9)), {"ecp5": 1, "ice40": 5, "xc7": 1}),
+        (lambda: Rom(9, noise(1024, 9)), {"ecp5": 1, "ice40": 3, "xc7": 1}),
     ],
     ids=["wide", "parts", "rom"],
 )
