@@ -139,7 +139,7 @@ class AxiDriver(Port):
 
     def drive(self, cycle: int) -> None:
         if cycle == 0:
-            self.source.set_pause_generator(repeat(not open for open in self.pattern))
+            self.source.set_pause_generator(repeat(not go for go in self.pattern))
             for packet in self._packets():
                 self.source.send_nowait(packet)
 
@@ -184,7 +184,7 @@ class AxiMonitor(Monitor):
 
     def drive(self, cycle: int) -> None:
         if cycle == 0:
-            self.sink.set_pause_generator(repeat(not open for open in self.pattern))
+            self.sink.set_pause_generator(repeat(not go for go in self.pattern))
 
     def sample(self, cycle: int) -> bool:
         if not (int(self.bus.tvalid.value) and int(self.bus.tready.value)):

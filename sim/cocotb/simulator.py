@@ -98,7 +98,7 @@ def launch(
         "GPI_LOG_LEVEL": "WARNING",
         "GPI_USERS": f"{library};{config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
-        "PYTHONPATH": str(_HERE),
+        "PYTHONPATH": os.pathsep.join([str(_HERE), os.environ.get("PYTHONPATH", "")]),
         "THRESHER_PROGRESS": str(send),
     }
     tracing = [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
