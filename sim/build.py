@@ -41,7 +41,7 @@ _RUNTIME: dict[Trace, tuple[str, ...]] = {
     "fst": ("verilated_fst_c",),
     "vcd": ("verilated_vcd_c",),
 }
-_UNITY_BYTES = 400_000
+_UNITY_BYTES = 1_000_000
 """Up to this much generated C++ is one translation unit: headers dominate below."""
 
 
