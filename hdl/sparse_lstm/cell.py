@@ -2,18 +2,18 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ...models import activation
 from ...models.sparse_lstm.config import SparseLstmConfig
+from ..lib.activation import TableFunction
 from ..lib.fixed import round_shift, saturate
+from ..lib.memory import Ram
 from .sequencer import header_fields
 from .shape import Shape
 from .walker import Walker
 
-DEPTH = 11
+DEPTH = 12
 """Pipeline stages from a position to its place in an emission."""
 
 
@@ -80,38 +80,40 @@ class Cell(wiring.Component):
         ]
         position = {1: at}
         for n in range(2, DEPTH):
-            position[n] = self._register(m, position[n - 1], f"position_{n}")
+            position[n] = Signal.like(at, name=f"position_{n}")
+            with m.If(advance):
+                m.d.sync += position[n].eq(position[n - 1])
 
         # Stage 1: choose; fetch bias and cell state.
         accumulators = self._choose(m, at, lanes)
         bias = self._bias(m, at, lanes)
         word = data.ArrayLayout(signed(c.cell_bits), sizes.units * lanes)
         depth = max(2, c.contexts * sizes.emissions * sizes.folds)
-        m.submodules.cells = memory = Memory(shape=word, depth=depth, init=[])
-        store, fetch = memory.write_port(), memory.read_port()
+        # A cell is read again only in its context's next step, long after it was written.
+        m.submodules.cells = memory = Ram(word, depth, collides=False)
         restart = self._register(m, at.start.word_select(at.batch_step, lanes), "restart")
-        m.d.comb += [fetch.addr.eq(at.cell), fetch.en.eq(advance)]
+        m.d.comb += [memory.read_addr.eq(at.cell), memory.read_en.eq(advance)]
 
         cells, states = [], []
         for u in range(sizes.units):
             for b in range(lanes):
                 gates = [accumulators[u][gate][b] for gate in range(4)]
                 biases = [bias[b][u][gate] for gate in range(4)]
-                cell = Mux(restart[b], 0, fetch.data[u * lanes + b]).as_signed()
+                cell = Mux(restart[b], 0, memory.read_data[u * lanes + b]).as_signed()
                 new, state = self._element(m, f"{u}_{b}", gates, biases, cell)
                 cells.append(new)
                 states.append(state)
         m.d.comb += [
-            store.addr.eq(position[6].cell),
-            store.data.eq(Cat(cells)),
-            store.en.eq(advance & position[6].go),
+            memory.write_addr.eq(position[7].cell),
+            memory.write_data.eq(Cat(cells)),
+            memory.write_en.eq(advance & position[7].go),
         ]
-        self._collect(m, position[10], states, lanes)
+        self._collect(m, position[DEPTH - 1], states, lanes)
         return m
 
     def _register(self, m, value, name, shape=None):
         """``value`` one pipeline stage later."""
-        held = Signal(value.shape() if shape is None else shape, name=name)
+        held = Signal(value.shape() if shape is None else shape, name=name, reset_less=True)
         with m.If(self._advance):
             m.d.sync += held.eq(value)
         return held
@@ -150,16 +152,15 @@ class Cell(wiring.Component):
         by_index = c.input_kind == "index"
         read = []
         for lane in range(lanes if by_index else 1):
-            m.submodules[f"bias_{lane}"] = memory = Memory(
-                shape=self.bias_layout, depth=max(2, self.bias_depth), init=[]
-            )
-            store, fetch = memory.write_port(), memory.read_port()
+            # Written before the first step, read from then on.
+            memory = Ram(self.bias_layout, max(2, self.bias_depth), collides=False)
+            m.submodules[f"bias_{lane}"] = memory
             m.d.comb += [
-                store.addr.eq(self.bias_address),
-                store.data.eq(self.bias),
-                store.en.eq(self.bias_write),
-                fetch.en.eq(self._advance),
-                fetch.addr.eq(at.bias),
+                memory.write_addr.eq(self.bias_address),
+                memory.write_data.eq(self.bias),
+                memory.write_en.eq(self.bias_write),
+                memory.read_en.eq(self._advance),
+                memory.read_addr.eq(at.bias),
             ]
             if by_index:
                 index = at.indices[0]
@@ -169,12 +170,12 @@ class Cell(wiring.Component):
                         with m.Case(step):
                             m.d.comb += index.eq(at.indices[step * lanes + lane])
                 row = at.context * ((c.input_size - 1) * sizes.bias_words)
-                m.d.comb += fetch.addr.eq(at.bias + row + index * sizes.bias_words)
-            read.append(fetch.data)
+                m.d.comb += memory.read_addr.eq(at.bias + row + index * sizes.bias_words)
+            read.append(memory.read_data)
         return read if by_index else read * lanes
 
     def _element(self, m, name, gates, biases, cell):
-        """One cell: (c' in stage 6, h in stage 10) from stage 2's accumulators."""
+        """One cell: (c' in stage 7, h in stage 11) from stage 2's accumulators."""
         c = self.config
 
         def register(value, what):
@@ -184,15 +185,13 @@ class Cell(wiring.Component):
         tables = "sigmoid", "sigmoid", "tanh", "sigmoid"
         values = []
         for gate, (letter, table) in enumerate(zip("ifgo", tables, strict=True)):
-            total = self._name(
-                m, gates[gate] + (biases[gate] << (frac - c.bias_frac)), f"{letter}_sum_{name}"
-            )
-            index = register(self._index(total, frac, table), f"{letter}_index")
-            values.append(self._lookup(m, table, index, f"{letter}_{name}"))  # stage 4
+            total = register(gates[gate] + (biases[gate] << (frac - c.bias_frac)), f"{letter}_sum")
+            values.append(self._function(m, table, total, frac, f"{letter}_{name}"))  # stage 5
         i, f, g, o = values
-        cell = register(register(cell, "cell_3"), "cell_4")
+        for n in range(3, 6):
+            cell = register(cell, f"cell_{n}")
 
-        kept, added = register(f * cell, "kept"), register(i * g, "added")  # stage 5
+        kept, added = register(f * cell, "kept"), register(i * g, "added")  # stage 6
         total = self._name(
             m,
             (kept << max(c.gate_bits - c.cell_frac, 0))
@@ -200,47 +199,25 @@ class Cell(wiring.Component):
             f"cell_sum_{name}",
         )
         shift = c.gate_bits + max(c.gate_bits, c.cell_frac) - c.cell_frac
-        cell = register(saturate(round_shift(total, shift), c.cell_bits), "cell")  # stage 6
+        cell = register(saturate(round_shift(total, shift), c.cell_bits), "cell")  # stage 7
 
-        index = register(self._index(cell, c.cell_frac, "tanh"), "tanh_index")
-        squashed = self._lookup(m, "tanh", index, f"tanh_{name}")  # stage 8
-        for n in range(5, 9):
+        squashed = self._function(m, "tanh", cell, c.cell_frac, f"squash_{name}")  # stage 9
+        for n in range(6, 10):
             o = register(o, f"o_{n}")
-        product = register(o * squashed, "output")  # stage 9
+        product = register(o * squashed, "output")  # stage 10
         rounded = round_shift(product, 2 * c.gate_bits - c.state_frac)
         return cell, register(saturate(rounded, c.state_bits), "state")
 
-    def _index(self, value, frac, table):
-        """Entry of an activation table for an argument with ``frac`` fractional bits."""
-        entries, span = self._table(table)
-        bits = ceil_log2(entries)
-        return saturate(round_shift(value, frac - bits + ceil_log2(span)), bits)
-
-    def _table(self, table):
+    def _function(self, m, function, value, frac, name):
+        """``sigmoid`` or ``tanh`` of a value with ``frac`` fractional bits, two stages later."""
         c = self.config
-        if table == "tanh":
-            return c.tanh_entries, activation.TANH_SPAN
-        return c.sigmoid_entries, activation.SIGMOID_SPAN
-
-    def _lookup(self, m, table, index, name):
-        """The table's value one stage later."""
-        c = self.config
-        if table == "tanh":
-            shape, values = (
-                signed(c.gate_bits + 1),
-                activation.tanh_table(c.tanh_entries, c.gate_bits),
-            )
-        else:
-            shape, values = (
-                unsigned(c.gate_bits),
-                activation.sigmoid_table(c.sigmoid_entries, c.gate_bits),
-            )
-        m.submodules[f"{table}_{name}"] = memory = Memory(
-            shape=shape, depth=len(values), init=[int(value) for value in values]
-        )
-        port = memory.read_port()
-        m.d.comb += [port.addr.eq(index), port.en.eq(self._advance)]
-        return port.data
+        make, entries = {
+            "sigmoid": (TableFunction.sigmoid, c.sigmoid_entries),
+            "tanh": (TableFunction.tanh, c.tanh_entries),
+        }[function]
+        m.submodules[name] = table = make(entries, c.gate_bits, value.shape(), frac)
+        m.d.comb += [table.en.eq(self._advance), table.x.eq(value)]
+        return table.y
 
     def _collect(self, m, at, states, lanes):
         """Gather the elements of an emission and offer it."""

@@ -1,12 +1,13 @@
 """The sparse-state LSTM engine."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...models.sparse_lstm.config import SparseLstmConfig
+from ..lib.fifo import Fifo
+from ..lib.memory import Ram
 from .cell import Cell
 from .compactor import Compactor, columns_layout
 from .multiplier import Multiplier
@@ -142,17 +143,16 @@ class SparseLstm(wiring.Component):
         with m.If(whole & take):
             m.d.sync += address.eq(address + 1)
         for k in range(c.banks):
-            m.submodules[f"weights_{k}"] = memory = Memory(
-                shape=multiplier.weights[k].shape(), depth=max(2, sizes.weight_words), init=[]
-            )
-            store, fetch = memory.write_port(), memory.read_port()
+            # Written before the first step, read from then on.
+            memory = Ram(word[k].shape(), max(2, sizes.weight_words), collides=False)
+            m.submodules[f"weights_{k}"] = memory
             m.d.comb += [
-                store.addr.eq(address),
-                store.data.eq(word[k]),
-                store.en.eq(whole & take),
-                fetch.addr.eq(multiplier.addresses[k]),
-                fetch.en.eq(multiplier.read),
-                multiplier.weights[k].eq(fetch.data),
+                memory.write_addr.eq(address),
+                memory.write_data.eq(word[k]),
+                memory.write_en.eq(whole & take),
+                memory.read_addr.eq(multiplier.addresses[k]),
+                memory.read_en.eq(multiplier.read),
+                multiplier.weights[k].eq(memory.read_data),
             ]
 
     def _biases(self, m, cell, loaded):
@@ -171,16 +171,12 @@ class SparseLstm(wiring.Component):
         """Compact the input's columns into one queue a bank."""
         c, sizes = self.config, self.sizes
         if c.input_kind == "index":
-            m.submodules.queue = queue = fifo.SyncFIFO(
-                width=len(self.x.payload.as_value()), depth=c.queue
-            )
+            m.submodules.queue = queue = Fifo(self.x.p.shape(), c.queue)
+            wiring.connect(m, queue.o, sequencer.header)
             m.d.comb += [
-                queue.w_data.eq(self.x.payload),
-                queue.w_en.eq(self.x.valid & loaded),
-                self.x.ready.eq(queue.w_rdy & loaded),
-                sequencer.header.payload.eq(queue.r_data),
-                sequencer.header.valid.eq(queue.r_rdy),
-                queue.r_en.eq(sequencer.header.ready),
+                queue.i.payload.eq(self.x.payload),
+                queue.i.valid.eq(self.x.valid & loaded),
+                self.x.ready.eq(queue.i.ready & loaded),
             ]
             return
         columns = max(map(sizes.input_columns, range(c.contexts)))
@@ -214,53 +210,43 @@ class SparseLstm(wiring.Component):
         queues = []
         for k in range(c.banks):
             entry = sequencer.inputs[k].payload
-            m.submodules[f"queue_{k}"] = queue = fifo.SyncFIFO(
-                width=len(entry.as_value()), depth=c.queue
-            )
+            m.submodules[f"queue_{k}"] = queue = Fifo(entry.shape(), c.queue)
             queues.append(queue)
-            here = Signal(entry.shape(), name=f"queued_{k}")
+            wiring.connect(m, queue.o, sequencer.inputs[k])
             m.d.comb += [
-                here.entry.eq(inputs.o.p.entries[k]),
-                here.end.eq(inputs.o.p.last),
-                queue.w_data.eq(here),
-                entry.eq(queue.r_data),
-                sequencer.inputs[k].valid.eq(queue.r_rdy),
-                queue.r_en.eq(sequencer.inputs[k].ready),
+                queue.i.p.entry.eq(inputs.o.p.entries[k]),
+                queue.i.p.end.eq(inputs.o.p.last),
             ]
-            m.d.comb += [here[name].eq(header[name]) for name in header_fields(c)]
+            m.d.comb += [queue.i.p[name].eq(header[name]) for name in header_fields(c)]
         room = Signal()
         m.d.comb += [
-            room.eq(Cat(queue.w_rdy for queue in queues).all()),
+            room.eq(Cat(queue.i.ready for queue in queues).all()),
             inputs.o.ready.eq(room),
             sequencer.inputs_full.eq(~room),
         ]
         for k, queue in enumerate(queues):
             wanted = inputs.o.p.entries[k].has | inputs.o.p.last
-            m.d.comb += queue.w_en.eq(inputs.o.valid & room & wanted)
+            m.d.comb += queue.i.valid.eq(inputs.o.valid & room & wanted)
 
     def _passes(self, m, sequencer, multiplier):
         """A short queue between sequencer and multiplier; streamed columns are asked for."""
         c = self.config
         passes = sequencer.o.payload
-        m.submodules.passes = queue = fifo.SyncFIFO(width=len(passes.as_value()), depth=PASSES)
-        ready = queue.w_rdy
+        m.submodules.passes = queue = Fifo(passes.shape(), PASSES)
+        wiring.connect(m, queue.o, multiplier.i)
+        ready = queue.i.ready
         if c.weights == "streamed":
-            m.submodules.fetches = fetches = fifo.SyncFIFO(width=len(self.fetch.payload), depth=8)
-            ready = queue.w_rdy & fetches.w_rdy
+            m.submodules.fetches = fetches = Fifo(self.fetch.p.shape(), 2 * PASSES)
+            wiring.connect(m, fetches.o, wiring.flipped(self.fetch))
+            ready = queue.i.ready & fetches.i.ready
             m.d.comb += [
-                fetches.w_data.eq(passes.addresses[0]),
-                fetches.w_en.eq(sequencer.o.valid & ready & ~passes.idle),
-                self.fetch.payload.eq(fetches.r_data),
-                self.fetch.valid.eq(fetches.r_rdy),
-                fetches.r_en.eq(self.fetch.ready),
+                fetches.i.payload.eq(passes.addresses[0]),
+                fetches.i.valid.eq(sequencer.o.valid & ready & ~passes.idle),
             ]
         m.d.comb += [
-            queue.w_data.eq(passes),
-            queue.w_en.eq(sequencer.o.valid & ready),
+            queue.i.payload.eq(passes),
+            queue.i.valid.eq(sequencer.o.valid & ready),
             sequencer.o.ready.eq(ready),
-            multiplier.i.payload.eq(queue.r_data),
-            multiplier.i.valid.eq(queue.r_rdy),
-            queue.r_en.eq(multiplier.i.ready),
         ]
 
     def _states(self, m, cell, sequencer):

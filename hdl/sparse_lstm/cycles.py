@@ -15,7 +15,9 @@ import numpy as np
 
 from ...models.sparse_lstm.config import SparseLstmConfig
 from ...models.sparse_lstm.golden import Trace
+from ..lib.fifo import BLOCK_DEPTH
 from .cell import DEPTH
+from .layout import multiplied_columns
 from .multiplier import LATENCY
 from .sequencer import PASSES
 from .shape import Shape
@@ -28,7 +30,8 @@ class Timing:
     cycles: int = 0
     """From the first transfer on ``x`` to the last on ``h``, both included."""
     ideal: int = 0
-    """Columns that had to be multiplied, times what the lanes need for one."""
+    """Columns that had to be multiplied (all of them, where zeros are not skipped), times
+    what the lanes need for one."""
     input_passes: int = 0
     state_passes: int = 0
     steps: int = 0
@@ -54,25 +57,26 @@ def timing(
 class _Inputs:
     """The input compactor and its queues: when each entry of each bank is pushed."""
 
-    def __init__(self, trace: Trace, skip: bool) -> None:
-        config, sizes = trace.config, Shape(trace.config)
+    def __init__(self, trace: Trace, kept: np.ndarray) -> None:
+        config = trace.config
+        self.kept = kept
         self.depth, banks = config.queue, range(config.banks)
+        self.latency = 2 if config.queue > BLOCK_DEPTH else 1
         self.entries: list[deque[tuple[int, bool, bool]]] = [deque() for _ in banks]
         self.pops: list[list[int]] = [[] for _ in banks]
         self.pushed = [0] * config.banks
         self.full_since = 0
-        self.beats = self._windows(trace, sizes, skip)
+        self.beats = self._windows(trace)
         self.pushes = self._pushes()
         self.next_push = next(self.pushes, None)
 
-    def _windows(self, trace: Trace, sizes: Shape, skip: bool) -> Iterator[tuple[list[int], bool]]:
+    def _windows(self, trace: Trace) -> Iterator[tuple[list[int], bool]]:
         """(columns to keep in each bank, whether the step ends) of every beat."""
-        config = trace.config
-        kept = trace.input_columns()
+        config, sizes = trace.config, Shape(trace.config)
         for t, context in enumerate(trace.steps.context.tolist()):
             beats, columns = sizes.input_beats(context), config.context_inputs(context)
             window = np.zeros(beats * config.window * config.banks, int)
-            window[:columns] = kept[t, :columns] | (not skip)
+            window[:columns] = self.kept[t, :columns]
             counts = window.reshape(beats, config.window, config.banks).sum(axis=1).tolist()
             yield from ((count, n == beats - 1) for n, count in enumerate(counts))
 
@@ -100,7 +104,7 @@ class _Inputs:
                 return self.full_since + 1
             self._push()
         # A queue may have filled up while another bank was waited for.
-        return max(e[0][0] for e, d in zip(self.entries, done, strict=True) if not d) + 1
+        return max(e[0][0] for e, d in zip(self.entries, done, strict=True) if not d) + self.latency
 
     def _push(self) -> None:
         assert self.next_push is not None
@@ -118,14 +122,14 @@ class _Inputs:
     def take(self, cycle: int, done: list[bool]) -> None:
         """Pop what is offered in ``cycle``; updates ``done``."""
         for k, entries in enumerate(self.entries):
-            if not done[k] and entries and entries[0][0] < cycle:
+            if not done[k] and entries and entries[0][0] + self.latency <= cycle:
                 done[k] = entries.popleft()[2]
                 self.pops[k].append(cycle)
 
     def columns(self, cycle: int, done: list[bool]) -> bool:
         """Whether what is offered in ``cycle`` holds a column."""
         return any(
-            not done[k] and entries and entries[0][0] < cycle and entries[0][1]
+            not done[k] and entries and entries[0][0] + self.latency <= cycle and entries[0][1]
             for k, entries in enumerate(self.entries)
         )
 
@@ -168,14 +172,15 @@ class _Engine:
 
     def __init__(self, trace: Trace, skip_inputs: bool, skip_states: bool) -> None:
         self.trace, self.config, self.sizes = trace, trace.config, Shape(trace.config)
-        self.inputs = _Inputs(trace, skip_inputs)
+        kept, self.state_columns = multiplied_columns(
+            trace, skip_inputs=skip_inputs, skip_states=skip_states
+        )
+        self.inputs = _Inputs(trace, kept)
         self.multiplier = _Multiplier(self.config)
         self.hp = trace.hp
         self.skip_states = skip_states
         self.lists: dict[int, tuple[list[list[tuple[int, int]]], int]] = {}
         """By context: (cycle, unit) of each bank's entries, and when they are complete."""
-        self.previous: dict[int, int] = {}
-        """By context: its last step."""
         self.slots = self.sizes.unit_of_slot.reshape(-1, self.sizes.window, self.config.banks)
         self.slots = self.slots.transpose(0, 2, 1).tolist()
         self.cell_time = -1  # the cell unit's last move
@@ -194,7 +199,7 @@ class _Engine:
             self._cell(t)
         result.steps = len(trace.steps)
         result.cycles = result.ends[-1] + 1 if result.ends else 0
-        columns = int(trace.input_columns().sum() + trace.state_columns().sum())
+        columns = int(self.inputs.kept.sum() + self.state_columns.sum())
         result.ideal = -(-columns * 4 * config.hidden_size * config.batch // config.lanes)
         return result
 
@@ -235,7 +240,7 @@ class _Engine:
         if t >= depth:
             pushed = max(pushed, self.index_pops[t - depth] + 1)
         self.index_pushes.append(pushed)
-        self.index_pops.append(max(begin, pushed + 1))
+        self.index_pops.append(max(begin, pushed + self.inputs.latency))
         return self.index_pops[-1]
 
     def _states(self, t: int, context: int, begin: int, form: Callable[[int], int]) -> int:
@@ -247,8 +252,7 @@ class _Engine:
         complete += 1  # to be seen
         if steps.start[t].all():
             return max(begin, complete)
-        hp = self.hp[self.previous[context]][~steps.start[t]]
-        useful = (hp != 0).any(axis=0) | (not self.skip_states)
+        useful = self.state_columns[t]
 
         at = [0] * len(lists)
         free = [begin - 1] * len(lists)  # last cycle in which the bank's entry was taken
@@ -279,8 +283,7 @@ class _Engine:
         """Follow step ``t`` through the cell unit into the lists and out."""
         config, sizes = self.config, self.sizes
         context = int(self.trace.steps.context[t])
-        hp = self.hp[t]
-        kept = (hp != 0).any(axis=0) | (not self.skip_states)
+        kept = (self.hp[t] != 0).any(axis=0) | (not self.skip_states)
         lists: list[list[tuple[int, int]]] = [[] for _ in range(config.banks)]
 
         # The step is loaded when the one before it makes its last move.
@@ -309,7 +312,6 @@ class _Engine:
             move = end
         self.cell_time = move
         self.lists[context] = lists, self.compactor
-        self.previous[context] = t
         self.result.ends.append(valid)
 
     def _unfrozen(self, cycle: int) -> int:

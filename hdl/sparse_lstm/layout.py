@@ -34,10 +34,26 @@ def weight_beats(config: SparseLstmConfig, parameters: Parameters) -> np.ndarray
     return weight_words(config, parameters).reshape(-1, config.port)
 
 
+def multiplied_columns(
+    trace: Trace, *, skip_inputs: bool, skip_states: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """bool [T, X] and bool [T, H]: input and state columns that are not skipped."""
+    inputs, states = trace.input_columns(), trace.state_columns()
+    if not skip_inputs:
+        own = [trace.config.context_inputs(k) for k in range(trace.config.contexts)]
+        own = np.array(own)[trace.steps.context]
+        inputs = np.arange(inputs.shape[1]) < own[:, None]
+    if not skip_states:
+        states = np.repeat(~trace.steps.start.all(axis=1)[:, None], states.shape[1], axis=1)
+    return inputs, states
+
+
 def fetched_columns(trace: Trace) -> np.ndarray:
     """Word addresses that a streaming engine asks for, in order (``fetch``)."""
     sizes, config = Shape(trace.config), trace.config
-    inputs, states = trace.input_columns(), trace.state_columns()
+    inputs, states = multiplied_columns(
+        trace, skip_inputs=config.skip_inputs, skip_states=config.skip_states
+    )
     slot_of_unit = np.argsort(sizes.unit_of_slot.ravel(), kind="stable")[-config.hidden_size :]
     addresses = []
     for t, context in enumerate(trace.steps.context):

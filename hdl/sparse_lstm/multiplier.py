@@ -4,14 +4,14 @@ from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...models.sparse_lstm.config import SparseLstmConfig
 from ..lib.arith import packed_products, tree_sum
 from ..lib.fixed import round_shift
-from .sequencer import header_fields, operand_bits, pass_layout
+from ..lib.memory import Ram
+from .sequencer import header_fields, pass_layout
 from .shape import Shape
 
 LATENCY = 5
@@ -124,7 +124,6 @@ class Multiplier(wiring.Component):
         # A last stage of shift and rounding differs between inputs and states.
         state_shift, input_shift = c.product_shift, c.product_shift - c.input_shift
         two_kinds = c.input_kind == "vector" and state_shift != input_shift
-        width = c.weight_bits + operand_bits(c)
         is_input = Signal()
         m.d.sync += is_input.eq(control.is_input)
 
@@ -137,18 +136,21 @@ class Multiplier(wiring.Component):
         for k in range(c.banks):
             for b in range(c.batch):
                 for r in range(0, c.rows, 2):
-                    pair = [
-                        Signal(signed(width), name=f"product_{k}_{r + n}_{b}") for n in range(2)
-                    ]
+
+                    def register(value, name=f"product_{k}_{r}_{b}"):
+                        held = Signal(value.shape(), name=name, reset_less=True)
+                        m.d.sync += held.eq(value)
+                        return held
+
                     w0, w1, x = weights[k][r], weights[k][r + 1], operands[k][b]
-                    values = packed_products(w0, w1, x) if c.dsp_pack else (w0 * x, w1 * x)
-                    m.d.sync += [
-                        signal.eq(value) for signal, value in zip(pair, values, strict=True)
-                    ]
+                    if c.dsp_pack:
+                        pair = packed_products(w0, w1, x, register)
+                    else:
+                        pair = register(w0 * x), register(w1 * x)
                     products[k, r, b], products[k, r + 1, b] = pair
         for r in range(c.rows):
             for b in range(c.batch):
-                total = Signal(signed(c.accumulator_bits), name=f"sum_{r}_{b}")
+                total = Signal(signed(c.accumulator_bits), name=f"sum_{r}_{b}", reset_less=True)
                 m.d.sync += total.eq(tree_sum([rounded(products[k, r, b]) for k in range(c.banks)]))
                 sums.append(total)
         return sums
@@ -167,29 +169,29 @@ class Multiplier(wiring.Component):
         if groups == 1:
             m.d.comb += before.eq(self._register(m, after, store.go))
         else:
-            m.submodules.accumulators = memory = Memory(shape=self.word, depth=groups, init=[])
-            write, read = memory.write_port(), memory.read_port()
+            # The group that is fetched is the one after the group that is stored.
+            m.submodules.accumulators = memory = Ram(self.word, groups, collides=False)
             m.d.comb += [
-                read.addr.eq(fetch.group),
-                read.en.eq(fetch.go),
-                before.eq(read.data),
-                write.addr.eq(store.group),
-                write.data.eq(after),
-                write.en.eq(store.go & ~store.last),
+                memory.read_addr.eq(fetch.group),
+                memory.read_en.eq(fetch.go),
+                before.eq(memory.read_data),
+                memory.write_addr.eq(store.group),
+                memory.write_data.eq(after),
+                memory.write_en.eq(store.go & ~store.last),
             ]
-        m.submodules.results = memory = Memory(shape=self.word, depth=max(2, groups), init=[])
-        write, read = memory.write_port(), memory.read_port()
+        # Read only once they are ``written``.
+        m.submodules.results = memory = Ram(self.word, max(2, groups), collides=False)
         m.d.comb += [
-            write.addr.eq(store.group),
-            write.data.eq(after),
-            write.en.eq(store.go & store.last),
-            read.addr.eq(self.result_address),
-            read.en.eq(self.result_read),
-            self.result.eq(read.data),
+            memory.write_addr.eq(store.group),
+            memory.write_data.eq(after),
+            memory.write_en.eq(store.go & store.last),
+            memory.read_addr.eq(self.result_address),
+            memory.read_en.eq(self.result_read),
+            self.result.eq(memory.read_data),
         ]
         with m.If(self.token.valid):
             m.d.sync += self.written.eq(0)
-        with m.Elif(write.en):
+        with m.Elif(memory.write_en):
             m.d.sync += self.written.eq(self.written + 1)
 
     def _register(self, m, value, enable):

@@ -4,11 +4,11 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...models.sparse_lstm.config import SparseLstmConfig
+from ..lib.memory import Ram
 from .compactor import entry_layout
 from .shape import Shape
 
@@ -81,30 +81,32 @@ class StateList(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = self.append.shape()
-        m.submodules.memory = memory = Memory(
-            shape=shape, depth=max(2, self.columns * self.contexts), init=[]
+        # Only entries that were appended before are read.
+        m.submodules.memory = memory = Ram(
+            shape, max(2, self.columns * self.contexts), collides=False
         )
-        write, read = memory.write_port(), memory.read_port()
+        read = Signal()
         level = data.ArrayLayout(unsigned(ceil_log2(self.columns + 1)), self.contexts)
         counts = Signal(level)
         at = Signal(ceil_log2(self.columns + 1))
         more = Signal()
         m.d.comb += [
-            write.addr.eq(self.write_context * self.columns + counts[self.write_context]),
-            write.data.eq(self.append),
-            write.en.eq(self.append.has),
+            memory.write_addr.eq(self.write_context * self.columns + counts[self.write_context]),
+            memory.write_data.eq(self.append),
+            memory.write_en.eq(self.append.has),
             more.eq(at != counts[self.read_context]),
-            read.addr.eq(self.read_context * self.columns + at),
-            read.en.eq(self.read & more & (~self.o.valid | self.o.ready)),
-            self.o.payload.eq(read.data),
+            read.eq(self.read & more & (~self.o.valid | self.o.ready)),
+            memory.read_addr.eq(self.read_context * self.columns + at),
+            memory.read_en.eq(read),
+            self.o.payload.eq(memory.read_data),
             self.drained.eq(~self.o.valid & ~more),
         ]
         with m.If(self.append.has):
             m.d.sync += counts[self.write_context].eq(counts[self.write_context] + 1)
-        with m.If(read.en):
+        with m.If(read):
             m.d.sync += at.eq(at + 1)
         with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += self.o.valid.eq(read.en)
+            m.d.sync += self.o.valid.eq(read)
         with m.If(self.clear):
             m.d.sync += [counts[self.read_context].eq(0), at.eq(0), self.o.valid.eq(0)]
         return m
