@@ -15,6 +15,7 @@ from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
+from ..hdl.verilog import values
 from .beats import Words
 from .run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, waiting
 
@@ -88,7 +89,7 @@ class _Stream:
 
 class _Bench:
     def __init__(self, component: Component, domain: ClockDomain, task: Job) -> None:
-        self.component, self.domain, self.task = component, domain, task
+        self.members, self.domain, self.task = values(component), domain, task
         self.hung = False
         self.cycle = 0
         self.statuses: dict[str, int] = {}
@@ -103,20 +104,20 @@ class _Bench:
         self.outputs = {name: self._stream(name, beats, []) for name, beats in task.expect.items()}
 
     def _stream(self, name: str, beats: int, data: list[int]) -> _Stream:
-        port = _member(self.component, name)
+        port = self.members[name]
         pattern = self.task.stalls[name]
         return _Stream(Value.cast(port.payload), port.valid, port.ready, pattern, beats, data)
 
     async def main(self, ctx: Any) -> None:
         for name, value in self.task.registers.items():
-            ctx.set(_bits(_member(self.component, name)), value)
+            ctx.set(_bits(self.members[name]), value)
         if self.task.reset_at is not None:
             await self._attempt(ctx, self.task.reset_at)
             self.hung = False
             self._begin()
         await self._attempt(ctx, None)
         for name, port in self.task.ports.statuses.items():
-            value = Value.cast(_member(self.component, name))
+            value = Value.cast(self.members[name])
             self.statuses[name] = int(ctx.get(value)) if port.width else 0
 
     async def _attempt(self, ctx: Any, limit: int | None) -> None:
@@ -202,11 +203,3 @@ def _bits(value: Any) -> Value:
 
 def _integers(words: Words) -> list[int]:
     return [int.from_bytes(row.tobytes(), "little") for row in words]
-
-
-def _member(component: Component, name: str) -> Any:
-    """The member that :func:`thresher.hdl.verilog.ports` calls ``name``."""
-    found: Any = component
-    for part in name.split("__"):
-        found = found[int(part)] if part.isdecimal() else getattr(found, part)
-    return found

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Component
@@ -72,7 +73,7 @@ def build(component: Component, trace: Trace = "") -> Build:
     compiler is missing, :class:`RuntimeError` with their words where one fails.
     """
     known = ports(component)
-    name = cache.key("model", *fingerprint(trace), netlist(component))
+    name = cache.key("model", *fingerprint(trace), design(component))
 
     def make(place: Path) -> None:
         needed: set[Trace] = {"", trace}
@@ -86,6 +87,17 @@ def build(component: Component, trace: Trace = "") -> Build:
             _link(objects, place / "model.so")
 
     return Build(cache.get(name, make) / "model.so", known, pins(known))
+
+
+_designs: WeakKeyDictionary[Component, str] = WeakKeyDictionary()
+
+
+def design(component: Component) -> str:
+    """A hash of the component's netlist; an object is elaborated for it once, and then
+    taken not to change."""
+    if component not in _designs:
+        _designs[component] = cache.key(netlist(component))
+    return _designs[component]
 
 
 def verilate(

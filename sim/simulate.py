@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+from amaranth.lib.wiring import Component
 
 from ..hdl.engine import Beats, Engine, Workload, engine
 from ..hdl.verilog import Ports, ports
@@ -135,7 +138,7 @@ def simulate(
     chosen = engine(engine_or_name) if isinstance(engine_or_name, str) else engine_or_name
     task = _workload(chosen, config, workload, samples, seed)
     execute = runner(backend)
-    component = chosen.component(task.config)
+    component = _component(chosen.component, cast(Any, task.config))
     known = ports(component)
     wave = Wave(Path(wave)) if isinstance(wave, str | Path) else wave
     hang = ""
@@ -189,6 +192,12 @@ def simulate(
         outputs=outputs,
         run=result,
     )
+
+
+@lru_cache(maxsize=16)
+def _component(generator: Callable[[Any], Component], config: EngineConfig) -> Component:
+    """One object a configuration, so that repeated runs elaborate it once."""
+    return generator(config)
 
 
 def _workload(
