@@ -18,19 +18,25 @@ CHAR_STEPS = 32
 """Characters that the character model reads where the caller does not say."""
 
 
-def workload(name: str, task: Task, config: SparseLstmConfig) -> Workload:
-    """``task`` on an engine of ``config``: its beats, its golden states, its cycles."""
-    trace = golden.run(config, task.parameters, task.steps)
+def workload(name: str, task: Task, config: SparseLstmConfig, **registers: int) -> Workload:
+    """``task`` on an engine of ``config``: its beats, its golden states, its cycles.
+
+    ``registers`` (``threshold``, ``skip_inputs``, ``skip_states``) are loaded at run time
+    instead of the configuration's values; the engine stays the same.
+    """
+    run_as = config.replace(**registers)
+    trace = golden.run(run_as, task.parameters, task.steps)
     predicted = timing(trace)
     dense = timing(trace, skip_inputs=False, skip_states=False)
     on_chip = config.weights == "on_chip"
 
     def evaluate(outputs: Mapping[str, Beats]) -> dict[str, Any]:
-        states, columns = trace.state_columns(), trace.input_columns()
+        going_on = ~trace.steps.start.all(axis=1)  # a first step has no state to skip
+        states, columns = trace.state_columns()[going_on], trace.input_columns()
         return {
             **task.judge(layout.states(config, outputs["h"])),
             "state_sparsity": float((trace.hp == 0).mean()),
-            "joint_state_sparsity": 1 - float(states.mean()),
+            "joint_state_sparsity": 1 - float(states.mean()) if len(states) else None,
             "joint_input_sparsity": 1 - float(columns.mean()) if columns.size else None,
             "wrapped_sums": int(trace.wrapped.sum()),
             "saturated_cells": int(trace.saturated.sum()),
@@ -57,9 +63,9 @@ def workload(name: str, task: Task, config: SparseLstmConfig) -> Workload:
         cycles=predicted.cycles,
         ideal_cycles=predicted.ideal,
         registers={
-            "threshold": config.threshold,
-            "skip_inputs": config.skip_inputs,
-            "skip_states": config.skip_states,
+            "threshold": run_as.threshold,
+            "skip_inputs": run_as.skip_inputs,
+            "skip_states": run_as.skip_states,
         },
         counters={
             "steps": predicted.steps,
@@ -211,4 +217,4 @@ ENGINE = Engine(
 
 def _corner(config: SparseLstmConfig, samples: int | None, seed: int, corner: str) -> Workload:
     task = workloads.adversarial(config, corner, samples, seed)
-    return workload(corner, task, task.config)
+    return workload(corner, task, config, threshold=task.config.threshold)

@@ -40,11 +40,11 @@ def multiplied_columns(
     """bool [T, X] and bool [T, H]: input and state columns that are not skipped."""
     inputs, states = trace.input_columns(), trace.state_columns()
     if not skip_inputs:
-        own = [trace.config.context_inputs(k) for k in range(trace.config.contexts)]
-        own = np.array(own)[trace.steps.context]
-        inputs = np.arange(inputs.shape[1]) < own[:, None]
+        own = np.array([trace.config.context_inputs(k) for k in range(trace.config.contexts)])
+        inputs = np.arange(inputs.shape[1]) < own[trace.steps.context, None]
     if not skip_states:
-        states = np.repeat(~trace.steps.start.all(axis=1)[:, None], states.shape[1], axis=1)
+        going_on = ~trace.steps.start.all(axis=1, keepdims=True)
+        states = np.broadcast_to(going_on, states.shape)
     return inputs, states
 
 

@@ -1,0 +1,200 @@
+"""The sparse-state LSTM engine: utilisation, speed-up on real traces, accuracy, cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..hdl.engine import Workload
+from ..hdl.sparse_lstm import ENGINE
+from ..hdl.sparse_lstm.engine import random_config, workload
+from ..models.data import MissingData
+from ..models.sparse_lstm import golden, workloads
+from ..models.sparse_lstm.char_model import CharModel, evaluate
+from ..models.sparse_lstm.config import SparseLstmConfig
+from ..models.sparse_lstm.task import Task
+from ..sim.simulate import Report, simulate
+from ._cost import cost
+from .report import Bar, Progress, Row
+
+PAPER = "DATE 2019"
+SILICON = "FINN-L on a Zynq-7020"
+
+
+@dataclass
+class _Runs:
+    """Simulated workloads, and how many were as golden model and formula say."""
+
+    progress: Progress
+    total: int = 0
+    good: int = 0
+    worst_sparse: float = 0.0
+    """Largest of (cycles - 8 a step) / ideal over the runs that skip."""
+    worst_bubble: float = 0.0
+    """Most cycles a step in which no pass advanced."""
+    failures: list[str] = field(default_factory=list)
+
+    def __call__(self, what: str, task: Task, config: SparseLstmConfig, **registers: int) -> Report:
+        self.progress(what)
+        return self.run(workload(what, task, config, **registers))
+
+    def run(self, work: Workload, stall: Any = "none", seed: int = 0) -> Report:
+        report = simulate(ENGINE, workload=work, stall=stall, seed=seed)
+        self.total += 1
+        self.good += report.holds
+        self.failures += [f"{work.name}: {failure}" for failure in report.failures()]
+        return report
+
+    def sparse(self, what: str, task: Task, config: SparseLstmConfig, **registers: int) -> Report:
+        """A run that skips, judged against the ideal of its nonzero columns."""
+        report = self(what, task, config, **registers)
+        steps = len(task.steps)
+        ideal = report.utilisation * report.cycles
+        self.worst_sparse = max(self.worst_sparse, (report.cycles - 8 * steps) / ideal)
+        passes = report.registers["input_passes"] + report.registers["state_passes"]
+        bubble = (report.cycles - passes * config.groups) / steps
+        self.worst_bubble = max(self.worst_bubble, bubble)
+        return report
+
+
+def rows(quick: bool, progress: Progress) -> Iterator[Row]:
+    """Every figure of the engine, each measured now."""
+    runs = _Runs(progress)
+    yield from _character_model(runs, quick)
+    for part in (_print, _speech):
+        try:
+            yield from part(runs)
+        except MissingData as missing:
+            yield Row.skip(f"real data ({part.__name__[1:]})", str(missing), Bar("==", True))
+    yield Row(
+        "sparse runs above: (cycles - 8 a step) / ideal of their nonzero columns, worst",
+        runs.worst_sparse, Bar("<=", 1.03),
+    )  # fmt: skip
+    yield Row(
+        "sparse runs above: cycles a step outside passes, worst", runs.worst_bubble,
+        Bar("<=", 8), f"28 to 60 ({SILICON})",
+    )  # fmt: skip
+    yield from _random(runs, 100 if quick else 1000)
+    yield from cost(quick, progress)
+
+
+def _character_model(runs: _Runs, quick: bool) -> Iterator[Row]:
+    model = CharModel.load()
+
+    def engine(batch: int, elements: int) -> SparseLstmConfig:
+        return model.config(batch=batch, lanes=192, elements=elements)
+
+    dense = {"skip_inputs": 0, "skip_states": 0}
+    for batch, elements in ((1, 4), (8, 8), (16, 8)):
+        task = model.task(batch, 6)
+        report = runs(f"H=1000 dense, batch {batch}", task, engine(batch, elements), **dense)
+        yield Row(
+            f"H=1000, 192 lanes, batch {batch}: dense utilisation", report.utilisation,
+            Bar(">=", 0.97), f"0.960, 80 lanes ({SILICON})",
+        )  # fmt: skip
+
+    task = model.task(8, 24 if quick else 96)
+    config = engine(8, 8)
+    reference = runs("H=1000 dense, batch 8, for the table", task, config, **dense)
+    unskipped = evaluate(model, 0)
+    for share, bar, paper in ((0.81, 5.1, f"5.2 ({PAPER})"), (0.90, 9.6, ""), (0.97, 30.0, "")):
+        threshold = _threshold(task, share)
+        report = runs.sparse(f"H=1000 at {share:.0%}", task, config, threshold=threshold)
+        zero = report.metrics["joint_state_sparsity"]
+        yield Row(
+            f"one-hot, H=1000, 192 lanes, batch 8, {zero:.1%} of columns zero "
+            f"(threshold {threshold}): speed-up over dense",
+            reference.cycles / report.cycles, Bar(">=", bar), paper,
+        )  # fmt: skip
+        yield Row(
+            f"threshold {threshold}: bits a character, held-out text",
+            evaluate(model, threshold)["bits_per_character"],
+        )
+    report = runs.sparse("one-hot vectors, batch 1", *_one_hot(model))
+    yield Row(
+        "one-hot vectors, H=1000, 192 lanes, batch 1, trained threshold: speed-up over dense",
+        report.metrics["speedup_over_dense"],
+    )
+
+    trained = evaluate(model)
+    yield Row("trained threshold: states pruned", trained["sparsity"], Bar(">=", 0.90),
+              f"over 0.90 ({PAPER})")  # fmt: skip
+    yield Row("trained threshold: bits a character", trained["bits_per_character"])
+    yield Row("the same network, nothing pruned: bits a character",
+              unskipped["bits_per_character"])  # fmt: skip
+    for batch, joint in trained["joint"].items():
+        yield Row(f"trained threshold: columns zero in all of a batch of {batch}", joint, None,
+                  f"{trained['sparsity'] ** batch:.3f} if independent")  # fmt: skip
+
+
+def _one_hot(model: CharModel) -> tuple[Task, SparseLstmConfig]:
+    task = model.task(1, 48, "vector")
+    return task, task.config.replace(lanes=192, elements=4, window=8)
+
+
+def _threshold(task: Task, share: float) -> int:
+    """The smallest threshold at which ``share`` of the columns are zero in the whole batch."""
+    for threshold in range(1, 1 << (task.config.state_bits - 1)):
+        trace = golden.run(task.config, task.parameters, task.steps, threshold)
+        if 1 - trace.state_columns()[1:].mean() >= share:
+            return threshold
+    raise ValueError(f"no threshold prunes {share:.0%} of the columns")
+
+
+def _print(runs: _Runs) -> Iterator[Row]:
+    yield from _line(runs, "W8A8", 80, 2, 0.97, "0.960")
+    yield from _line(runs, "W4A4", 1280, 5, 0.90, "0.515")
+
+
+def _line(
+    runs: _Runs, network: Literal["W8A8", "W4A4"], lanes: int, banks: int, bar: float, silicon: str
+) -> Iterator[Row]:
+    """A line of print on so many lanes, dense and sparse."""
+    task = workloads.ocr(network)
+    config = task.config.replace(lanes=lanes, banks=banks, elements=banks, window=2)
+    what = f"OCR {network}, {lanes} lanes"
+    report = runs(f"{what}, dense", task, config, skip_inputs=0, skip_states=0)
+    yield Row(f"{what}: dense utilisation", report.utilisation, Bar(">=", bar),
+              f"{silicon} ({SILICON})")  # fmt: skip
+    report = runs.sparse(what, task, config)
+    yield Row(f"{what}: RTL reads {report.metrics['text']!r}, as the authors' does",
+              report.metrics["text_equal"], Bar("==", True))  # fmt: skip
+    yield Row(f"OCR {network}: hidden values unlike the authors', who round every product",
+              report.metrics["hidden_different"], None,
+              f"of {report.metrics['hidden_values']:,}")  # fmt: skip
+
+
+def _speech(runs: _Runs) -> Iterator[Row]:
+    task = workloads.silero()
+    config = task.config.replace(lanes=64)
+    reference = runs("speech, dense", task, config, skip_inputs=0, skip_states=0)
+    report = runs.sparse("speech, inputs skipped", task, config, skip_states=0)
+    yield Row("speech, a minute: speed-up from skipping zero inputs",
+              reference.cycles / report.cycles, Bar(">=", 1.55), "1.59 of the MACs")  # fmt: skip
+    same = np.array_equal(reference.outputs["h"]["values"], report.outputs["h"]["values"])
+    yield Row("speech: every hidden state equal with and without skipping", same, Bar("==", True))
+    task = workloads.silero(threshold=0.05)
+    pruned = runs.sparse("speech, pruned", task, config, threshold=task.config.threshold)
+    yield Row("speech, states below 0.05 pruned: speed-up", reference.cycles / pruned.cycles, None,
+              "2.0 of the MACs")  # fmt: skip
+    for what, run in (("nothing pruned", report), ("states below 0.05 pruned", pruned)):
+        yield Row(f"speech, {what}: decisions that differ from the float network's",
+                  run.metrics["decisions_flipped"], None,
+                  f"of {run.metrics['frames']:,}")  # fmt: skip
+
+
+def _random(runs: _Runs, count: int) -> Iterator[Row]:
+    """``count`` runs of random engines; ten inputs each, half of them stalled."""
+    before, failed_before = runs.good, len(runs.failures)
+    for n in range(count):
+        seed, again = divmod(n, 10)
+        if not again:
+            runs.progress(f"random engines, run {n} of {count}")
+        config = random_config(np.random.default_rng(seed))
+        task = workloads.random(config, 8, n)
+        runs.run(workload(f"random {n}", task, config), ("none", "random")[n % 2], n)
+    yield Row(f"random configurations and inputs, bit-exact, of {count}", runs.good - before,
+              Bar("==", count), "; ".join(runs.failures[failed_before:][:3]))  # fmt: skip
+    yield Row(f"runs in all, bit-exact and (unstalled) in the predicted cycles, of {runs.total}",
+              runs.good, Bar("==", runs.total), "; ".join(runs.failures[:3]))  # fmt: skip
