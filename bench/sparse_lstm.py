@@ -8,7 +8,8 @@ import numpy as np
 
 from ..hdl.engine import Workload
 from ..hdl.sparse_lstm import ENGINE
-from ..hdl.sparse_lstm.engine import random_config, workload
+from ..hdl.sparse_lstm.engine import random_config
+from ..hdl.sparse_lstm.workloads import workload
 from ..models.data import MissingData
 from ..models.sparse_lstm import golden, workloads
 from ..models.sparse_lstm.char_model import CharModel, evaluate

@@ -13,15 +13,18 @@ The three roundings, of ``v / 2**n``:
 =============== ======================================== =======================
 """
 
-from typing import Any, Literal, TypeVar, cast
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, cast
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Rounding = Literal["half_up", "nearest_even", "toward_zero"]
 ROUNDINGS: tuple[Rounding, ...] = ("half_up", "nearest_even", "toward_zero")
 
-V = TypeVar("V", int, np.ndarray, torch.Tensor)
+V = TypeVar("V", int, np.ndarray, "torch.Tensor")
 
 
 def limits(bits: int, signed: bool = True) -> tuple[int, int]:
@@ -70,8 +73,9 @@ def quantise(x: Any, frac: int, bits: int, mode: Rounding = "half_up") -> Any:
     beside a tie.  Raises :class:`ValueError` on NaN.
     """
     low, high = limits(bits)
-    xp: Any = torch if isinstance(x, torch.Tensor) else np
-    y = (x.double() if xp is torch else np.asarray(x, np.float64)) * 2.0**frac
+    tensor = _is_tensor(x)
+    xp: Any = sys.modules["torch"] if tensor else np
+    y = (x.double() if tensor else np.asarray(x, np.float64)) * 2.0**frac
     if xp.isnan(y).any():
         raise ValueError("cannot quantise NaN; mend the values before they are converted")
     y = y.clip(low, high)
@@ -84,24 +88,30 @@ def quantise(x: Any, frac: int, bits: int, mode: Rounding = "half_up") -> Any:
         rounded = xp.trunc(y)
     else:
         raise ValueError(f"rounding {mode!r} is not one of {', '.join(ROUNDINGS)}")
-    return rounded.long() if xp is torch else rounded.astype(np.int64)
+    return rounded.long() if tensor else rounded.astype(np.int64)
 
 
 def dequantise(v: Any, frac: int) -> Any:
     """``v * 2**-frac`` as float64, of an integer array or tensor."""
-    if isinstance(v, torch.Tensor):
+    if _is_tensor(v):
         return v.double() * 2.0**-frac
     return np.asarray(v, np.float64) * 2.0**-frac
+
+
+def _is_tensor(v: Any) -> "TypeGuard[torch.Tensor]":
+    """Without importing PyTorch, which takes seconds: where it is not loaded, nothing is one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(v, torch.Tensor)
 
 
 def _integers(v: V) -> V:
     if isinstance(v, int):
         return v
-    if isinstance(v, torch.Tensor):
+    if _is_tensor(v):
         if v.is_floating_point() or v.is_complex():
             raise TypeError(f"needs integers, not {v.dtype}; quantise() makes them from floats")
-        return v.long()
+        return cast("V", v.long())
     array = np.asarray(v)
     if array.dtype.kind not in "iub":
         raise TypeError(f"needs integers, not {array.dtype}; quantise() makes them from floats")
-    return array.astype(np.int64, copy=False)
+    return cast("V", array.astype(np.int64, copy=False))

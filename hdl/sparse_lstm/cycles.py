@@ -10,17 +10,20 @@ folds)`` cycles: multipliers or cell unit, whichever is busier.
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.sparse_lstm.config import SparseLstmConfig
-from ...models.sparse_lstm.golden import Trace
 from ..lib.fifo import BLOCK_DEPTH
 from .cell import DEPTH
 from .layout import multiplied_columns
 from .multiplier import LATENCY
 from .sequencer import PASSES
 from .shape import Shape
+
+if TYPE_CHECKING:
+    from ...models.sparse_lstm.golden import Trace
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Timing:
 
 
 def timing(
-    trace: Trace, *, skip_inputs: bool | None = None, skip_states: bool | None = None
+    trace: "Trace", *, skip_inputs: bool | None = None, skip_states: bool | None = None
 ) -> Timing:
     """Timing of the run that ``trace`` describes, from the first input on.
 
@@ -57,7 +60,7 @@ def timing(
 class _Inputs:
     """The input compactor and its queues: when each entry of each bank is pushed."""
 
-    def __init__(self, trace: Trace, kept: np.ndarray) -> None:
+    def __init__(self, trace: "Trace", kept: np.ndarray) -> None:
         config = trace.config
         self.kept = kept
         self.depth, banks = config.queue, range(config.banks)
@@ -70,7 +73,7 @@ class _Inputs:
         self.pushes = self._pushes()
         self.next_push = next(self.pushes, None)
 
-    def _windows(self, trace: Trace) -> Iterator[tuple[list[int], bool]]:
+    def _windows(self, trace: "Trace") -> Iterator[tuple[list[int], bool]]:
         """(columns to keep in each bank, whether the step ends) of every beat."""
         config, sizes = trace.config, Shape(trace.config)
         for t, context in enumerate(trace.steps.context.tolist()):
@@ -170,7 +173,7 @@ class _Multiplier:
 class _Engine:
     """The whole engine, step by step."""
 
-    def __init__(self, trace: Trace, skip_inputs: bool, skip_states: bool) -> None:
+    def __init__(self, trace: "Trace", skip_inputs: bool, skip_states: bool) -> None:
         self.trace, self.config, self.sizes = trace, trace.config, Shape(trace.config)
         kept, self.state_columns = multiplied_columns(
             trace, skip_inputs=skip_inputs, skip_states=skip_states

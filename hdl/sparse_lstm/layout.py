@@ -1,12 +1,16 @@
 """Host side of the engine's ports: weights, inputs and states as beats and back."""
 
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.sparse_lstm.config import SparseLstmConfig
-from ...models.sparse_lstm.golden import Parameters, Steps, Trace
+from ...models.sparse_lstm.operands import Parameters, Steps
 from .shape import Shape
+
+if TYPE_CHECKING:
+    from ...models.sparse_lstm.golden import Trace
 
 
 def weight_words(config: SparseLstmConfig, parameters: Parameters) -> np.ndarray:
@@ -35,7 +39,7 @@ def weight_beats(config: SparseLstmConfig, parameters: Parameters) -> np.ndarray
 
 
 def multiplied_columns(
-    trace: Trace, *, skip_inputs: bool, skip_states: bool
+    trace: "Trace", *, skip_inputs: bool, skip_states: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """bool [T, X] and bool [T, H]: input and state columns that are not skipped."""
     inputs, states = trace.input_columns(), trace.state_columns()
@@ -48,7 +52,7 @@ def multiplied_columns(
     return inputs, states
 
 
-def fetched_columns(trace: Trace) -> np.ndarray:
+def fetched_columns(trace: "Trace") -> np.ndarray:
     """Word addresses that a streaming engine asks for, in order (``fetch``)."""
     sizes, config = Shape(trace.config), trace.config
     inputs, states = multiplied_columns(
@@ -64,7 +68,7 @@ def fetched_columns(trace: Trace) -> np.ndarray:
     return np.concatenate(addresses) if addresses else np.zeros(0, np.int64)
 
 
-def fetched_beats(trace: Trace, parameters: Parameters) -> np.ndarray:
+def fetched_beats(trace: "Trace", parameters: Parameters) -> np.ndarray:
     """[beats, port] of the ``weights`` stream that answer :func:`fetched_columns`."""
     config = trace.config
     words = weight_words(config, parameters)[:, 0]
@@ -110,7 +114,7 @@ def input_beats(config: SparseLstmConfig, steps: Steps) -> dict[str, np.ndarray]
     }
 
 
-def state_beats(trace: Trace) -> dict[str, np.ndarray]:
+def state_beats(trace: "Trace") -> dict[str, np.ndarray]:
     """Beats of ``h`` that a trace makes."""
     config, sizes = trace.config, Shape(trace.config)
     padded = np.pad(trace.outputs, ((0, 0), (0, 0), (0, 1)))
