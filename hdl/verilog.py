@@ -123,7 +123,12 @@ def emit(component: wiring.Component, name: str = "top") -> str:
     Raises :class:`ValueError` for a name that Verilog does not allow.
     """
     check_name(name)
-    source = _rename_modules(_shared_modules(netlist(component, name)))
+    return write(netlist(component, name), name)
+
+
+def write(source: str, name: str = "top") -> str:
+    """Verilog of what :func:`netlist` returned for the same ``name``."""
+    source = _rename_modules(_shared_modules(source))
     return HEADER.format(name=name) + _tidy(_yosys(source))
 
 

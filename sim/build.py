@@ -19,7 +19,7 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import Component
 
 from ..hdl import verilog
-from ..hdl.verilog import Ports, emit, netlist, ports
+from ..hdl.verilog import Ports, netlist, ports, write
 from . import cache
 from .toolchain import compiler, verilator
 
@@ -42,8 +42,8 @@ _RUNTIME: dict[Trace, tuple[str, ...]] = {
     "fst": ("verilated_fst_c",),
     "vcd": ("verilated_vcd_c",),
 }
-_UNITY_BYTES = 1_000_000
-"""Up to this much generated C++ is one translation unit: headers dominate below."""
+_UNITY_BYTES = 200_000
+"""Smaller files of generated C++ are compiled together: headers dominate below."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,14 @@ def build(component: Component, trace: Trace = "") -> Build:
     return Build(cache.get(name, make) / "model.so", known, pins(known))
 
 
-_designs: WeakKeyDictionary[Component, str] = WeakKeyDictionary()
+_netlists: WeakKeyDictionary[Component, str] = WeakKeyDictionary()
 
 
 def design(component: Component) -> str:
-    """A hash of the component's netlist; an object is elaborated for it once, and then
-    taken not to change."""
-    if component not in _designs:
-        _designs[component] = cache.key(netlist(component))
-    return _designs[component]
+    """The component's netlist; an object is elaborated once, and then taken not to change."""
+    if component not in _netlists:
+        _netlists[component] = netlist(component)
+    return _netlists[component]
 
 
 def verilate(
@@ -108,7 +107,7 @@ def verilate(
     ``options``: more for Verilator, control files for instance.
     """
     tool = verilator()
-    (folder / "top.v").write_text(emit(component))
+    (folder / "top.v").write_text(write(design(component)))
     tracing = (f"--trace-{trace}",) if trace else ()
     call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, folder / "top.v"])
     return sorted(folder.glob("Vtop*.cpp"))
@@ -166,13 +165,17 @@ def runtime(trace: Trace) -> Path:
 
 def compile_model(sources: list[Path], folder: Path, trace: Trace) -> list[Path]:
     """Objects, in ``folder``, of what :func:`verilate` wrote there and of what drives it."""
-    flags = [*compile_flags(trace), f"-I{folder}"]
-    if sum(path.stat().st_size for path in sources) <= _UNITY_BYTES:
-        unity = folder / "unity.cpp"
-        unity.write_text("".join(f'#include "{path}"\n' for path in sources))
-        return compile_all([(unity, [*flags, "-O2"])], folder)
-    # What runs once (constructors, initial values) is not worth the compiler's time.
-    units = [(path, [*flags, "-O0" if "__Slow" in path.stem else "-O2"]) for path in sources]
+    small = [path for path in sources if path.stat().st_size <= _UNITY_BYTES]
+    groups = [([path], "-O2") for path in sources if path not in small]
+    if groups:  # what runs once (constructors, initial values) is not worth the compiler's time
+        once = [path for path in sources if "__Slow" in path.stem]
+        groups = [group for group in groups if group[0][0] not in once] + [(once, "-O0")]
+        small = [path for path in small if path not in once]
+    units: list[tuple[Path, list[str]]] = []
+    for number, (parts, level) in enumerate([*groups, (small, "-O2")]):
+        unit = folder / f"unit{number}.cpp"
+        unit.write_text("".join(f'#include "{path}"\n' for path in parts))
+        units.append((unit, [*compile_flags(trace), f"-I{folder}", level]))
     return compile_all(units, folder)
 
 
