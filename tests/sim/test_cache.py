@@ -75,6 +75,16 @@ def test_clear():
     assert cache.entries() == []
 
 
+def test_what_a_killed_process_left_goes(tmp_path):
+    fill("a", 10)
+    for number, age in enumerate((100, 100_000)):
+        left = tmp_path / "cache" / ".locks" / f"half{number}" / "entry"
+        left.mkdir(parents=True)
+        os.utime(left.parent, (time.time() - age,) * 2)
+    cache.evict(100)
+    assert {path.name for path in (tmp_path / "cache" / ".locks").iterdir()} == {"half0", "a.lock"}
+
+
 def test_key_counts_boundaries():
     assert cache.key("ab", "c") != cache.key("a", "bc")
     assert cache.key("ab", b"c") == cache.key("ab", "c")
