@@ -1,6 +1,6 @@
 """Zero skipping: a window of columns in, the columns that matter out."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -8,15 +8,11 @@ from amaranth.utils import ceil_log2
 
 def columns_layout(window: int, banks: int, batch: int, bits: int) -> data.ArrayLayout:
     """Values of ``window * banks`` columns, slot ``w * banks + k`` in bank ``k``."""
-    from amaranth.hdl import signed
-
     return data.ArrayLayout(data.ArrayLayout(signed(bits), batch), window * banks)
 
 
 def entry_layout(batch: int, bits: int, offset_bits: int) -> data.StructLayout:
     """One column of a bank: whether there is one, its word offset and its values."""
-    from amaranth.hdl import signed
-
     return data.StructLayout(
         {
             "has": unsigned(1),

@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from ...models.sparse_lstm.config import SparseLstmConfig
 from ..lib.fifo import Fifo
 from ..lib.memory import Ram
+from ..lib.stream import Fork
 from .cell import Cell
 from .compactor import Compactor, columns_layout
 from .multiplier import Multiplier
@@ -37,15 +38,28 @@ def input_layout(config: SparseLstmConfig) -> data.StructLayout:
 class SparseLstm(wiring.Component):
     """An LSTM engine that multiplies only columns that are nonzero.
 
-    First the weights and the biases are loaded (whole, in the order of
-    :mod:`thresher.hdl.sparse_lstm.layout`; streamed weights are not loaded but delivered
-    column by column as ``fetch`` asks for them); then steps go in on ``x``, one vector for
-    each batch element, and their states come out on ``h`` in the same order.
+    Its arithmetic is that of :mod:`thresher.models.sparse_lstm.config`, its data are laid
+    out as :mod:`thresher.hdl.sparse_lstm.layout` does it:
+
+    ``weights``, ``biases``
+        First of all both are loaded, whole; a reset asks for them again.  Streamed weights
+        are not loaded but delivered as ``fetch`` asks for them, the column's ``groups``
+        words for each address, in order.
+    ``x``
+        Steps: the columns of a vector for each batch element, ``window`` of every bank a
+        beat (``last`` on the final one), or one beat with an index for each element.
+        ``context`` says whose weights and states, ``start`` which elements begin anew; both
+        are looked at throughout the step.
+    ``h``
+        The states of each step in the order of the steps, ``last`` on the final beat.
+
+    ``threshold`` and ``skip_*`` may change while no step is under way.
 
     A step takes ``groups`` cycles for each pass, a pass being one nonzero column of every
-    bank; successive steps follow without a gap as long as the cell unit keeps up.
-    ``threshold`` may change between sequences.  The cycle count is that of
-    :func:`thresher.hdl.sparse_lstm.cycles.cycles`.
+    bank, and no cycle besides while the next input is there and the cell unit (``folds``
+    cycles an emission) is not slower than the multipliers: the first columns of the next
+    step are multiplied while the last states are computed.
+    :func:`thresher.hdl.sparse_lstm.cycles.timing` counts exactly.
     """
 
     def __init__(self, config: SparseLstmConfig):
@@ -255,25 +269,21 @@ class SparseLstm(wiring.Component):
         m.submodules.states = states = Compactor(
             sizes.window, c.banks, c.batch, c.state_bits, c.groups, sizes.state_columns
         )
+        m.submodules.emissions = emissions = Fork(cell.o.p.shape(), 2)
+        wiring.connect(m, cell.o, emissions.i)
+        out, listed = emissions.o
         context = Signal.like(cell.o.p.context)
-        out_done, list_done = Signal(), Signal()  # this emission's half is delivered
-        out_now = out_done | self.h.ready
-        list_now = list_done | states.i.ready
         m.d.comb += [
-            self.h.valid.eq(cell.o.valid & ~out_done),
-            self.h.p.context.eq(cell.o.p.context),
-            self.h.p.last.eq(cell.o.p.last),
-            states.i.valid.eq(cell.o.valid & ~list_done),
-            states.i.p.valid.eq(cell.o.p.valid),
+            self.h.valid.eq(out.valid),
+            self.h.p.context.eq(out.p.context),
+            self.h.p.last.eq(out.p.last),
+            out.ready.eq(self.h.ready),
+            states.i.valid.eq(listed.valid),
+            states.i.p.valid.eq(listed.p.valid),
             states.i.p.keep.eq(~self.skip_states),
-            states.i.p.last.eq(cell.o.p.last),
-            cell.o.ready.eq(out_now & list_now),
+            states.i.p.last.eq(listed.p.last),
+            listed.ready.eq(states.i.ready),
         ]
-        with m.If(cell.o.valid):
-            m.d.sync += [
-                out_done.eq(out_now & ~list_now),
-                list_done.eq(list_now & ~out_now),
-            ]
         for slot in range(sizes.width):
             for b in range(c.batch):
                 h = cell.o.p.h[slot][b]
@@ -283,18 +293,15 @@ class SparseLstm(wiring.Component):
                     self.h.p["values"][slot][b].eq(pruned if c.prune_output else h),
                 ]
         with m.If(states.i.valid & states.i.ready):
-            m.d.sync += context.eq(cell.o.p.context)
+            m.d.sync += context.eq(listed.p.context)
         m.d.comb += [
             states.o.ready.eq(1),
             sequencer.states_context.eq(context),
             sequencer.states_done.eq(states.o.valid & states.o.p.last),
         ]
         for k in range(c.banks):
-            entry, listed = states.o.p.entries[k], sequencer.states[k]
-            m.d.comb += [
-                listed.eq(entry),
-                listed.has.eq(entry.has & states.o.valid),
-            ]
+            entry, append = states.o.p.entries[k], sequencer.states[k]
+            m.d.comb += [append.eq(entry), append.has.eq(entry.has & states.o.valid)]
 
     def _count(self, m, sequencer, multiplier):
         taken = Signal()

@@ -106,7 +106,6 @@ class _Inputs:
             if any(full):
                 return self.full_since + 1
             self._push()
-        # A queue may have filled up while another bank was waited for.
         return max(e[0][0] for e, d in zip(self.entries, done, strict=True) if not d) + self.latency
 
     def _push(self) -> None:
