@@ -86,6 +86,8 @@ class CharModel:
     """float32 [V, H], of states as real numbers."""
     softmax_bias: np.ndarray
     """float32 [V]."""
+    dense_bits: float
+    """Bits per held-out character of the unpruned float twin, as :mod:`.train_char` left it."""
 
     @classmethod
     def load(cls, path: Path = CHECKPOINT) -> Self:
@@ -100,15 +102,18 @@ class CharModel:
                 _unpacked(arrays["input_weights"]).reshape(rows, formats.input_size),
                 _unpacked(arrays["recurrent_weights"]).reshape(rows, formats.hidden_size),
                 arrays["bias"],
-                arrays["softmax_weights"].astype(np.float32),
-                arrays["softmax_bias"].astype(np.float32),
+                arrays["softmax_weights"] * arrays["softmax_scale"],
+                arrays["softmax_bias"],
+                about["dense_bits"],
             )
 
     def save(self, path: Path) -> None:
-        """Writes the model: two weights a byte, the softmax in half precision."""
+        """Writes the model: two weights a byte, the softmax rounded to eight bits a weight."""
+        scale = np.abs(self.softmax_weights).max(axis=1, keepdims=True) / np.float32(127)
         about = {
             "alphabet": self.alphabet.characters,
             "formats": self.formats.model_dump(exclude_defaults=True),
+            "dense_bits": self.dense_bits,
         }
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
@@ -118,8 +123,9 @@ class CharModel:
                 input_weights=_packed(self.input_weights),
                 recurrent_weights=_packed(self.recurrent_weights),
                 bias=self.bias.astype(np.int32),
-                softmax_weights=self.softmax_weights.astype(np.float16),
-                softmax_bias=self.softmax_bias.astype(np.float16),
+                softmax_weights=np.rint(self.softmax_weights / scale).astype(np.int8),
+                softmax_scale=scale.astype(np.float32),
+                softmax_bias=self.softmax_bias.astype(np.float32),
             )
         partial.replace(path)
 
@@ -204,16 +210,19 @@ def _unpacked(pairs: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    model: CharModel, threshold: int | None = None, device: torch.device | str = "cpu"
+    model: CharModel,
+    threshold: int | None = None,
+    steps: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """The golden model on the whole held-out text, read in 16 stretches.
+    """The golden model on the held-out text in 16 stretches, all of it or ``steps`` of each.
 
     ``bits_per_character`` and ``accuracy``; ``sparsity``, the share of pruned states;
     and ``joint``, for batches of 1, 2, 4, 8 and 16 stretches, the share of columns of
     which a batch prunes every state.  ``threshold`` is in state LSBs, by default the
-    model's own.  Half a minute on one core.
+    model's own.  All of it takes half a minute on one core.
     """
-    task = model.task(16)
+    task = model.task(16, steps)
     trace = run(task.config, task.parameters, task.steps, threshold, device)
     pruned = trace.hp == 0
     return {

@@ -1,29 +1,74 @@
 """Trains the weights of :mod:`.char_model`: ``python -m thresher.models.sparse_lstm.train_char``.
 
-A common dense phase, then from its end two branches of equal length, data and
-learning rate: ``dense`` goes on as it was, for comparison; ``sparse`` ramps a threshold
-and a price on columns that a batch of 8 cannot skip, with a threshold drawn anew for
-every update so that one set of weights serves a range of the engine's register, and
-later rounds weights, tables and states as the engine does.  All randomness is seeded.
+A common dense phase, and from its end two ways on: ``dense`` as it was, for comparison;
+``sparse``, which ramps a threshold and a price on columns that a batch of 8 cannot skip.
+The threshold is drawn anew for every update, so that one set of weights serves a range
+of the engine's register.  Late in ``sparse`` weights, tables and states begin to be
+rounded as the engine rounds them; ``tuned`` and ``final`` go on so in narrower ranges
+of thresholds and put a price on every live state besides.  All randomness is seeded.
 
-Every phase leaves its state in the folder and, called again, goes on from there.
+Every phase leaves its state in a folder and, called again, goes on from there.
 """
 
 import argparse
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .char_model import Alphabet, CharModel, corpus, joint_sparsity
+from .char_model import CHECKPOINT, Alphabet, CharModel, corpus, joint_sparsity
 from .config import SparseLstmConfig
 from .training import SparseStateLSTM, column_cost
 
-Phase = Literal["common", "dense", "sparse"]
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training.  Shares are those of its own steps."""
+
+    after: str | None
+    """The phase that it continues."""
+    steps: int
+    rate: float
+    """Learning rate to begin with; falls to a hundredth of it along a cosine, except in
+    the first phase, where it is constant after 100 steps of warming up."""
+    dropout: float = 0.4
+    """Of the states that the softmax reads."""
+    thresholds: tuple[float, float] = (0.0, 0.0)
+    """Each update draws its threshold log-uniformly between these two, ..."""
+    lowest: float = 0.0
+    """... this share of the updates excepted, which take the lower."""
+    ramp: float = 0.0
+    """Share over which the threshold first rises from 0 to the lower one."""
+    column_price: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
+    """Factor of :func:`.training.column_cost` for a batch of 8: (share, nats) to interpolate."""
+    state_price: float = 0.0
+    """The same for a batch of 1: the share of live states."""
+    quantised: float = 1.0
+    """Share from which on it runs in the engine's formats."""
+
+
+PHASES = {
+    "common": Phase(None, 1300, 1.5e-3),
+    "dense": Phase("common", 800, 1.5e-3),
+    "sparse": Phase(
+        "common", 2000, 1.5e-3, thresholds=(0.2, 0.6), lowest=0.5, ramp=0.15,
+        column_price=((0.0, 0.0), (0.15, 3.0), (0.42, 3.0), (0.55, 5.0)), quantised=0.65,
+    ),
+    "tuned": Phase(
+        "sparse", 1100, 1e-3, thresholds=(0.25, 0.4),
+        column_price=((0.0, 3.0),), state_price=2.0, quantised=0.0,
+    ),
+    "final": Phase(
+        "tuned", 600, 1e-3, dropout=0.1, thresholds=(0.2, 0.3),
+        column_price=((0.0, 3.0),), state_price=2.0, quantised=0.0,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,25 +79,10 @@ class Recipe:
     batch: int = 32
     span: int = 32
     """Characters a sequence is unrolled for; states are carried on."""
-    common_steps: int = 1300
-    branch_steps: int = 2000
-    rate: float = 1.5e-3
     decay: float = 0.01
-    dropout: float = 0.4
-    """Of the states that the softmax reads."""
-    threshold: float = 0.2
-    highest_threshold: float = 0.6
-    """Half the updates use ``threshold``, the others a log-uniform one up to this."""
-    ramp: float = 0.15
-    """Share of the sparse branch over which threshold and price rise from 0."""
-    price: float = 3.0
-    """Factor of :func:`.training.column_cost`, in nats, after the ramp."""
-    last_price: float = 5.0
-    """The same towards the end."""
-    squeeze: tuple[float, float] = (0.42, 0.55)
-    """Shares of the sparse branch between which the price goes from one to the other."""
-    quantised: float = 0.65
-    """Share of the sparse branch after which it runs in the engine's formats."""
+    phases: Mapping[str, Phase] = field(default_factory=lambda: PHASES)
+    threshold: float = 0.25
+    """What the checkpoint recommends, and what progress is reported at."""
     seed: int = 0
 
 
@@ -100,61 +130,65 @@ def formats(vocabulary: int, recipe: Recipe) -> SparseLstmConfig:
 
 
 def train(
-    recipe: Recipe, phase: Phase, folder: Path, device: torch.device | str = "cpu"
+    recipe: Recipe, name: str, folder: Path, device: torch.device | str = "cpu"
 ) -> CharNetwork:
-    """Runs or resumes one phase; its state lies in ``folder / f"{phase}.pt"``."""
+    """Runs or resumes the phase ``name``; its state lies in ``folder / f"{name}.pt"``."""
     folder.mkdir(parents=True, exist_ok=True)
-    alphabet = Alphabet.of(corpus()[0])
-    text, held_out = (torch.tensor(alphabet.encode(part), device=device) for part in corpus())
-    held_out = held_out[: len(held_out) // 32 * 32].view(32, -1).t()
+    phase, path = recipe.phases[name], folder / f"{name}.pt"
+    text = torch.from_numpy(Alphabet.of(corpus()[0]).encode(corpus()[0])).to(device)
+    held_out = _stretches(corpus()[1], 32).to(device)
     torch.manual_seed(recipe.seed)
-    network = CharNetwork(len(alphabet), recipe.hidden).to(device)
+    network = CharNetwork(len(Alphabet.of(corpus()[0])), recipe.hidden).to(device)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        trained, recipe.rate, (0.9, 0.99), weight_decay=recipe.decay, fused=True
+        trained, phase.rate, (0.9, 0.99), weight_decay=recipe.decay, fused=True
     )
-    total = recipe.common_steps if phase == "common" else recipe.branch_steps
-    columns = len(text) // recipe.batch
-    epoch = (columns - 1) // recipe.span
-    done, state, path = 0, None, folder / f"{phase}.pt"
+    done, state, saved = 0, None, None
     if path.exists():
         saved = torch.load(path, map_location=device)
         done, state = saved["done"], saved["state"]
         torch.set_rng_state(saved["random"].cpu())
-    elif phase != "common":
-        saved = torch.load(folder / "common.pt", map_location=device)
-    else:
-        saved = None
+    elif phase.after is not None:
+        saved = torch.load(folder / f"{phase.after}.pt", map_location=device)
     if saved:
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
-    began = time.monotonic()
+    columns = len(text) // recipe.batch
+    epoch = (columns - 1) // recipe.span
+    began, x = time.monotonic(), text
     losses: list[float] = []
-    x = text
-    for step in range(done, total):
+    for step in range(done, phase.steps):
         at = step % epoch
         if at == 0 or step == done:
-            seed = step // epoch + (0 if phase == "common" else 1000)  # the branches read alike
+            seed = step // epoch + (0 if phase.after is None else 1000)
             shift = torch.Generator().manual_seed(seed)
             offset = int(torch.randint(len(text), (1,), generator=shift))
             x = text.roll(-offset)[: columns * recipe.batch].view(recipe.batch, -1).t()
         if at == 0:
             state = None
-        share = step / total
-        _schedule(recipe, phase, share, network, optimiser)
+        share = step / phase.steps
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(phase, step)
+        network.lstm.threshold = _threshold(phase, share)
+        network.lstm.formats = (
+            formats(network.lstm.input_size, recipe) if share >= phase.quantised else None
+        )
         first = at * recipe.span
-        logits, h, last = network(x[first : first + recipe.span], state, recipe.dropout)
+        logits, h, last = network(x[first : first + recipe.span], state, phase.dropout)
         target = x[first + 1 : first + recipe.span + 1]
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten())
         losses.append(loss.item() / math.log(2))
         if threshold := network.lstm.threshold:
-            loss = loss + _price(recipe, share) * column_cost(h, threshold, 8)
+            shares, prices = np.array(phase.column_price).T
+            price = float(np.interp(share, shares, prices))
+            loss = loss + price * column_cost(h, threshold, 8)
+            loss = loss + phase.state_price * column_cost(h, threshold, 1)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         state = last[0].detach(), last[1].detach()
-        if (step + 1) % 100 == 0 or step + 1 == total:
+        if (step + 1) % 100 == 0 or step + 1 == phase.steps:
             snapshot: dict[str, Any] = {
                 "done": step + 1, "network": network.state_dict(), "state": state,
                 "optimiser": optimiser.state_dict(), "random": torch.get_rng_state(),
@@ -162,15 +196,11 @@ def train(
             torch.save(snapshot, partial := path.with_suffix(".partial"))
             partial.replace(path)
             score = ""
-            if (step + 1) % 300 == 0 or step + 1 == total:
-                threshold = recipe.threshold if phase == "sparse" else 0.0
-                score = ", held out " + " ".join(
-                    f"{name} {value:.4f}"
-                    for name, value in network.score(held_out, threshold).items()
-                )
-            seconds = time.monotonic() - began
+            if (step + 1) % 300 == 0 or step + 1 == phase.steps:
+                figures = network.score(held_out, recipe.threshold if phase.thresholds[0] else 0.0)
+                score = ", held out " + " ".join(f"{k} {v:.4f}" for k, v in figures.items())
             print(
-                f"{phase} {step + 1}/{total} after {seconds:.0f} s: "
+                f"{name} {step + 1}/{phase.steps} after {time.monotonic() - began:.0f} s: "
                 f"{sum(losses) / len(losses):.3f} bit/char{score}",
                 flush=True,
             )
@@ -178,55 +208,35 @@ def train(
     return network
 
 
-def _schedule(
-    recipe: Recipe, phase: Phase, share: float, network: CharNetwork, optimiser: Any
-) -> None:
-    """Sets learning rate, threshold and formats for the point ``share`` of a phase."""
-    rate = recipe.rate
-    if phase == "common":
-        rate *= min(1, 0.01 + share * recipe.common_steps / 100)
-    else:
-        rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    lstm = network.lstm
-    if phase != "sparse":
-        lstm.threshold = 0.0
-        return
-    lstm.threshold = recipe.threshold * min(1, share / recipe.ramp)
-    if share > recipe.ramp:
-        draw = max(0.0, 2 * torch.rand(1).item() - 1)
-        lstm.threshold *= (recipe.highest_threshold / recipe.threshold) ** draw
-    if share >= recipe.quantised:
-        lstm.formats = formats(lstm.input_size, recipe)
+def _rate(phase: Phase, step: int) -> float:
+    if phase.after is None:
+        return phase.rate * min(1, 0.01 + step / 100)
+    return phase.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / phase.steps)))
 
 
-def _price(recipe: Recipe, share: float) -> float:
-    """Of a column that a batch of 8 must keep, at the point ``share`` of the sparse branch."""
-    low, high = recipe.squeeze
-    squeezed = min(max((share - low) / (high - low), 0.0), 1.0)
-    rising = recipe.price + squeezed * (recipe.last_price - recipe.price)
-    return rising * min(1.0, share / recipe.ramp)
+def _threshold(phase: Phase, share: float) -> float:
+    low, high = phase.thresholds
+    if share < phase.ramp:
+        return low * share / phase.ramp
+    if low == high:
+        return low
+    draw = max(0.0, (torch.rand(1).item() - phase.lowest) / (1 - phase.lowest))
+    return low * (high / low) ** draw
 
 
-def export(network: CharNetwork, recipe: Recipe) -> CharModel:
-    """The integers of the network's forward pass in :func:`formats`.
+def export(network: CharNetwork, dense: CharNetwork, recipe: Recipe) -> CharModel:
+    """The integers of ``network`` in :func:`formats`, and what its ``dense`` twin reaches.
 
-    Recurrent columns of units that never come alive on the training text at the
-    recipe's threshold carry nothing that was learnt; they are set to 0 first, in the
-    network too.
+    Recurrent columns that fewer than 3 in 10,000 characters of training text use have
+    hardly been trained and are set to 0, in ``network`` too: the checkpoint gets smaller.
     """
     config = formats(network.lstm.input_size, recipe)
-    network.lstm.formats, network.lstm.threshold = config, recipe.threshold
-    numbers = Alphabet.of(corpus()[0]).encode(corpus()[0])
-    x = torch.from_numpy(numbers[: len(numbers) // 64 * 64].reshape(64, -1).T)
+    w_h = network.lstm.get_parameter("weight_hh_l0")
+    network.lstm.formats = config
+    network.lstm.threshold = low = recipe.phases[list(recipe.phases)[-1]].thresholds[0]
     with torch.no_grad():
-        w_h, state = network.lstm.get_parameter("weight_hh_l0"), None
-        alive = torch.zeros(recipe.hidden, dtype=torch.bool, device=w_h.device)
-        for part in x.to(w_h.device).split(256):
-            h, state = network.lstm(part, state)
-            alive |= (h.abs() >= recipe.threshold).flatten(0, 1).any(0)
-        w_h[:, ~alive] = 0
+        h, _ = network.lstm(_stretches(corpus()[0], 128)[:600].to(w_h.device))
+        w_h[:, (h.abs() >= low).double().mean((0, 1)) < 3e-4] = 0
     weights = network.lstm.integers()
     return CharModel(
         Alphabet.of(corpus()[0]),
@@ -236,23 +246,27 @@ def export(network: CharNetwork, recipe: Recipe) -> CharModel:
         weights.biases[0],
         network.softmax.weight.detach().cpu().numpy(),
         network.softmax.bias.detach().cpu().numpy(),
+        dense.score(_stretches(corpus()[1], 32).to(dense.softmax.bias.device), 0.0)["bits"],
     )
+
+
+def _stretches(text: str, count: int) -> Tensor:
+    """``text`` in ``count`` equal stretches side by side, [T, count]."""
+    numbers = torch.from_numpy(Alphabet.of(corpus()[0]).encode(text))
+    return numbers[: len(numbers) // count * count].view(count, -1).t()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command: all phases, then the checkpoint."""
     parser = argparse.ArgumentParser(prog="train_char", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("char_model"), help="state of training")
-    parser.add_argument("--phases", nargs="+", default=["common", "sparse", "dense"])
-    parser.add_argument("--output", type=Path, help="where the finished checkpoint goes")
-    parser.add_argument("--hidden", type=int, default=Recipe.hidden)
+    parser.add_argument("--output", type=Path, default=CHECKPOINT, help="the finished checkpoint")
+    parser.add_argument("--hidden", type=int, default=Recipe.hidden, help="units")
     options = parser.parse_args(arguments)
     recipe = Recipe(hidden=options.hidden)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for phase in options.phases:
-        network = train(recipe, phase, options.folder, device)
-        if phase == "sparse" and options.output:
-            export(network, recipe).save(options.output)
+    networks = {name: train(recipe, name, options.folder, device) for name in recipe.phases}
+    export(networks["final"], networks["dense"], recipe).save(options.output)
 
 
 if __name__ == "__main__":
