@@ -7,7 +7,9 @@ of the engine's register.  Late in ``sparse`` weights, tables and states begin t
 rounded as the engine rounds them; ``tuned`` and ``final`` go on so in narrower ranges
 of thresholds and put a price on every live state besides.  All randomness is seeded.
 
-Every phase leaves its state in a folder and, called again, goes on from there.
+Every phase leaves its state in a folder and, called again, goes on from there.  All of
+it is 6 million characters, some 75 minutes of one CPU core.  It ends underfitted: over
+90 % of the states pruned for 0.15 bit/char more than ``dense``, and still falling.
 """
 
 import argparse

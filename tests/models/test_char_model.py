@@ -89,7 +89,7 @@ def test_a_small_training_learns_prunes_and_exports_its_very_integers(tmp_path):
 
 
 def test_checkpoint_is_small_and_its_formats_never_wrap(model):
-    assert CHECKPOINT.stat().st_size <= 2 << 20
+    assert CHECKPOINT.stat().st_size <= 2_000_000
     assert model.formats.hidden_size == 1000
     trace = run(*_all(model.task(batch=2, steps=50)))
     assert not trace.wrapped.any()
@@ -103,7 +103,7 @@ def test_both_kinds_of_input_compute_the_same(model):
 def test_checkpoint_predicts_sparsely(model):
     task = model.task(batch=8, steps=300)
     trace = run(*_all(task))
-    assert task.judge(trace.outputs)["bits_per_character"] < 2.5
+    assert task.judge(trace.outputs)["bits_per_character"] < 2.2
     assert (trace.hp == 0).mean() >= 0.9
 
 
