@@ -38,6 +38,8 @@ class Timing:
     input_passes: int = 0
     state_passes: int = 0
     steps: int = 0
+    passes: list[int] = field(default_factory=list)
+    """Of each step, idle ones not counted."""
     ends: list[int] = field(default_factory=list)
     """Cycle of each step's last beat on ``h``."""
 
@@ -197,7 +199,9 @@ class _Engine:
         result, trace, config = self.result, self.trace, self.config
         begin = 0
         for t in range(len(trace.steps)):
+            before = result.input_passes + result.state_passes
             begin = self._sequence(t, begin) + 1
+            result.passes.append(result.input_passes + result.state_passes - before)
             self._cell(t)
         result.steps = len(trace.steps)
         result.cycles = result.ends[-1] + 1 if result.ends else 0
