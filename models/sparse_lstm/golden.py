@@ -5,6 +5,8 @@ The arithmetic is that of :mod:`.config`, the names of axes those of :mod:`.oper
 and :func:`run` computes it into a :class:`Trace`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,14 +99,27 @@ def run(
         )
     states = np.zeros((2, len(steps), config.batch, config.hidden_size), np.int32)
     counts = np.zeros((2, len(steps)), np.int64)
-    for context in np.unique(steps.context):
-        at = np.flatnonzero(steps.context == context)
-        model = _Context(config, parameters, int(context), threshold, torch.device(device))
-        size = max(_BLOCK // (4 * config.hidden_size * config.batch), 1)
-        for first in range(0, len(at), size):
-            block = at[first : first + size]
-            states[:, block], counts[:, block] = model(steps[block])
+    with _one_thread():
+        for context in np.unique(steps.context):
+            at = np.flatnonzero(steps.context == context)
+            model = _Context(config, parameters, int(context), threshold, torch.device(device))
+            size = max(_BLOCK // (4 * config.hidden_size * config.batch), 1)
+            for first in range(0, len(at), size):
+                block = at[first : first + size]
+                states[:, block], counts[:, block] = model(steps[block])
     return Trace(config, steps, threshold, *states, *counts)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A step is a small product after another: threads that wait for each other only spin,
+    for minutes where other processes need the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_network(

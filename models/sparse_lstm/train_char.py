@@ -249,7 +249,7 @@ def export(network: CharNetwork, dense: CharNetwork, recipe: Recipe) -> CharMode
         network.softmax.weight.detach().cpu().numpy(),
         network.softmax.bias.detach().cpu().numpy(),
         dense.score(_stretches(corpus()[1], 32).to(dense.softmax.bias.device), 0.0)["bits"],
-    )
+    ).most_active_first()
 
 
 def _stretches(text: str, count: int) -> Tensor:
