@@ -134,8 +134,8 @@ def _accuracy(model: CharModel, progress: Progress) -> Iterator[Row]:
         figures = evaluate(model, threshold)
         own = threshold == model.formats.threshold
         what = f"threshold {threshold}{' (trained)' if own else ''}"
-        yield Row(f"{what}: share of states pruned", figures["sparsity"],
-                  Bar(">=", 0.90) if own else None, f"over 0.90 ({PAPER})" if own else "")  # fmt: skip
+        bar, paper = (Bar(">=", 0.90), f"over 0.90 ({PAPER})") if own else (None, "")
+        yield Row(f"{what}: share of states pruned", figures["sparsity"], bar, paper)
         yield Row(f"{what}: bits a character", figures["bits_per_character"], None, dense)
         yield Row(f"{what}: share of columns zero in all of a batch of 8", figures["joint"][8],
                   None, f"{figures['sparsity'] ** 8:.3f} if independent")  # fmt: skip

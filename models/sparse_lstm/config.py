@@ -121,8 +121,8 @@ class SparseLstmConfig(EngineConfig):
         "default": {},
         "small": {
             "input_size": 16, "hidden_size": 32, "lanes": 4, "queue": 4, "weight_bits": 4,
-            "weight_frac": 3, "input_weight_frac": 3, "input_bits": 4, "input_frac": 3, "state_bits": 4,
-            "accumulator_bits": 16, "bias_bits": 8, "bias_frac": 3, "gate_bits": 6,
+            "weight_frac": 3, "input_weight_frac": 3, "input_bits": 4, "input_frac": 3,
+            "state_bits": 4, "accumulator_bits": 16, "bias_bits": 8, "bias_frac": 3, "gate_bits": 6,
             "sigmoid_entries": 64, "tanh_entries": 64, "cell_bits": 12, "cell_frac": 8,
         },
         "large": {

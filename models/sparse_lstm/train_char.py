@@ -249,7 +249,7 @@ def export(network: CharNetwork, dense: CharNetwork, recipe: Recipe) -> CharMode
         network.softmax.weight.detach().cpu().numpy(),
         network.softmax.bias.detach().cpu().numpy(),
         dense.score(_stretches(corpus()[1], 32).to(dense.softmax.bias.device), 0.0)["bits"],
-    ).most_active_first()
+    )
 
 
 def _stretches(text: str, count: int) -> Tensor:
@@ -268,7 +268,8 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = Recipe(hidden=options.hidden)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = {name: train(recipe, name, options.folder, device) for name in recipe.phases}
-    export(networks["final"], networks["dense"], recipe).save(options.output)
+    model = export(networks["final"], networks["dense"], recipe)
+    model.most_active_first().save(options.output)
 
 
 if __name__ == "__main__":

@@ -114,3 +114,13 @@ def test_too_long_a_stretch_is_an_error_that_says_what_fits(model):
 
 def _all(task):
     return task.config, task.parameters, task.steps
+
+
+def test_most_active_first_is_the_same_network(model):
+    sorted_ = model.most_active_first()
+    task = model.task(4, 64)
+    ours = run(task.config, model.parameters(), task.steps).hp != 0
+    theirs = run(task.config, sorted_.parameters(), task.steps).hp != 0
+    np.testing.assert_array_equal(ours.sum(axis=2), theirs.sum(axis=2))
+    alive = theirs.mean(axis=(0, 1))
+    assert alive[:100].mean() > 5 * alive[-500:].mean()
