@@ -33,10 +33,14 @@ def test_missing_tools(monkeypatch):
     def no_compiler():
         raise toolchain.ToolMissing("no C++ compiler found: install one")
 
+    def no_verilator():
+        raise toolchain.ToolMissing("Verilator is missing: install it")
+
     def no_package(name):
         raise doctor.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor.toolchain, "compiler", no_compiler)
+    monkeypatch.setattr(doctor.toolchain, "verilator", no_verilator)
     monkeypatch.setattr(doctor.metadata, "version", no_package)
     monkeypatch.setattr(doctor, "which", lambda name: None)
     result = doctor.examine()
