@@ -119,7 +119,7 @@ def _character_model(runs: _Runs, quick: bool) -> Iterator[Row]:
         ("characters as indices", model.task(1, 48, "index")),
         ("one-hot vectors", model.task(1, 48, "vector")),
     ):
-        config = task.config.replace(lanes=192, elements=4, window=8)
+        config = task.config.replace(lanes=192, elements=8, window=8)
         report = runs.sparse(what, task, config)
         yield Row(f"{what}, H=1000, 192 lanes, batch 1, trained threshold: speed-up over dense",
                   report.metrics["speedup_over_dense"])  # fmt: skip

@@ -13,7 +13,7 @@ from .sequencer import header_fields
 from .shape import Shape
 from .walker import Walker
 
-DEPTH = 12
+DEPTH = 14
 """Pipeline stages from a position to its place in an emission."""
 
 
@@ -104,9 +104,9 @@ class Cell(wiring.Component):
                 cells.append(new)
                 states.append(state)
         m.d.comb += [
-            memory.write_addr.eq(position[7].cell),
+            memory.write_addr.eq(position[8].cell),
             memory.write_data.eq(Cat(cells)),
-            memory.write_en.eq(advance & position[7].go),
+            memory.write_en.eq(advance & position[8].go),
         ]
         self._collect(m, position[DEPTH - 1], states, lanes)
         return m
@@ -175,7 +175,7 @@ class Cell(wiring.Component):
         return read if by_index else read * lanes
 
     def _element(self, m, name, gates, biases, cell):
-        """One cell: (c' in stage 7, h in stage 11) from stage 2's accumulators."""
+        """One cell: (c' in stage 8, h in stage 13) from stage 2's accumulators."""
         c = self.config
 
         def register(value, what):
@@ -186,12 +186,14 @@ class Cell(wiring.Component):
         values = []
         for gate, (letter, table) in enumerate(zip("ifgo", tables, strict=True)):
             total = register(gates[gate] + (biases[gate] << (frac - c.bias_frac)), f"{letter}_sum")
-            values.append(self._function(m, table, total, frac, f"{letter}_{name}"))  # stage 5
+            value = self._function(m, table, total, frac, f"{letter}_{name}")
+            # Block RAM is slow, and so is a multiplier: a register in between.
+            values.append(register(value, f"{letter}_value"))  # stage 6
         i, f, g, o = values
-        for n in range(3, 6):
+        for n in range(3, 7):
             cell = register(cell, f"cell_{n}")
 
-        kept, added = register(f * cell, "kept"), register(i * g, "added")  # stage 6
+        kept, added = register(f * cell, "kept"), register(i * g, "added")  # stage 7
         total = self._name(
             m,
             (kept << max(c.gate_bits - c.cell_frac, 0))
@@ -199,12 +201,13 @@ class Cell(wiring.Component):
             f"cell_sum_{name}",
         )
         shift = c.gate_bits + max(c.gate_bits, c.cell_frac) - c.cell_frac
-        cell = register(saturate(round_shift(total, shift), c.cell_bits), "cell")  # stage 7
+        cell = register(saturate(round_shift(total, shift), c.cell_bits), "cell")  # stage 8
 
-        squashed = self._function(m, "tanh", cell, c.cell_frac, f"squash_{name}")  # stage 9
-        for n in range(6, 10):
+        squashed = self._function(m, "tanh", cell, c.cell_frac, f"squash_{name}")
+        squashed = register(squashed, "squashed")  # stage 11
+        for n in range(7, 12):
             o = register(o, f"o_{n}")
-        product = register(o * squashed, "output")  # stage 10
+        product = register(o * squashed, "output")  # stage 12
         rounded = round_shift(product, 2 * c.gate_bits - c.state_frac)
         return cell, register(saturate(rounded, c.state_bits), "state")
 
