@@ -6,7 +6,7 @@
         print(sim.pop("o", 10), sim["count"])
 
 Pins have their Verilog names (``x__payload``, ``x__valid``, ``x__ready``, a register's
-name), ``clk`` and ``rst`` included.  Some 500,000 cycles/s of plain ticks and 50,000
+name), ``clk`` and ``rst`` included.  Some 500,000 cycles/s of plain ticks and 20,000
 with streams pushed and popped; whole workloads belong in :func:`thresher.sim.simulate`.
 """
 
