@@ -4,10 +4,10 @@ The same protocol, cycle for cycle, as :mod:`.verilator`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from amaranth.hdl import ClockDomain, Module, Value
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..hdl.verilog import values
 from .beats import Words
-from .run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, waiting
+from .run import RESET_CYCLES, SURPLUS, Hang, Job, Options, Run, job, waiting
 
 _PROGRESS_CYCLES = 256
 
@@ -26,23 +26,14 @@ def run(
     component: Component,
     inputs: Mapping[str, Words],
     expect: Mapping[str, int],
-    *,
-    registers: Mapping[str, int] | None = None,
-    stalls: Mapping[str, NDArray[np.bool_]] | None = None,
-    reset_at: int | None = None,
-    drain: int = 64,
-    timeout: int = 10_000,
-    wave: Wave | None = None,
-    progress: Callable[[int], object] | None = None,
+    **options: Unpack[Options],
 ) -> Run:
     """Simulate ``component``; see :class:`~thresher.sim.run.Backend`.
 
     Writes whole waveforms in VCD only.
     """
-    task = job(
-        component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
-        drain=drain, timeout=timeout, wave=wave, progress=progress,
-    )  # fmt: skip
+    task = job(component, inputs, expect, **options)
+    wave = task.wave
     if wave is not None and (wave.path.suffix != ".vcd" or wave.begin or wave.end is not None):
         raise ValueError(
             "Amaranth's simulator writes whole runs as .vcd; "

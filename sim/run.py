@@ -17,7 +17,7 @@ The protocol, the same cycle for cycle on every backend:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 import numpy as np
 from amaranth.lib.wiring import Component
@@ -95,13 +95,27 @@ class Job:
     progress: Callable[[int], object] = field(default=lambda cycles: None)
 
 
+class Options(TypedDict, total=False):
+    """What a run may be told besides; :func:`job` has the defaults."""
+
+    registers: Mapping[str, int] | None
+    """Control values, the initial ones where left out."""
+    stalls: Mapping[str, NDArray[np.bool_]] | None
+    """Patterns of streams (:mod:`.stalls`), none where left out."""
+    reset_at: int | None
+    drain: int
+    timeout: int
+    """Cycles without a transfer that raise :class:`Hang`."""
+    wave: Wave | None
+    progress: Callable[[int], object] | None
+    """Called now and then with the cycles simulated."""
+
+
 class Backend(Protocol):
     """Runs ``component``; see the module's protocol.
 
     ``inputs``: words of each input stream, none where a port is left out.
-    ``expect``: beats that each output must deliver.  ``registers``: control values,
-    the initial ones where left out.  ``timeout``: cycles without a transfer that
-    raise :class:`Hang`.  ``progress``: called now and then with the cycles simulated.
+    ``expect``: beats that each output must deliver.
     Raises :class:`ValueError` for arguments that do not fit the component.
     """
 
@@ -110,14 +124,7 @@ class Backend(Protocol):
         component: Component,
         inputs: Mapping[str, Words],
         expect: Mapping[str, int],
-        *,
-        registers: Mapping[str, int] | None = None,
-        stalls: Mapping[str, NDArray[np.bool_]] | None = None,
-        reset_at: int | None = None,
-        drain: int = 64,
-        timeout: int = 10_000,
-        wave: Wave | None = None,
-        progress: Callable[[int], object] | None = None,
+        **options: Unpack[Options],
     ) -> Run: ...
 
 

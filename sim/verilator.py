@@ -7,19 +7,30 @@ independent of each other, and the interpreter lock is free while they run.
 
 import ctypes as c
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from os import fsencode
 from pathlib import Path
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 from amaranth.lib.wiring import Component
-from numpy.typing import NDArray
 
 from .beats import Words
 from .build import Build, build
-from .run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, status, trace_format, waiting
+from .run import (
+    RESET_CYCLES,
+    SURPLUS,
+    Hang,
+    Job,
+    Options,
+    Run,
+    Wave,
+    job,
+    status,
+    trace_format,
+    waiting,
+)
 
 _MORE, _COMPLETE, _HANG, _SURPLUS, _FAILED = range(5)
 _SLICE_SECONDS = 0.2
@@ -117,21 +128,11 @@ def run(
     component: Component,
     inputs: Mapping[str, Words],
     expect: Mapping[str, int],
-    *,
-    registers: Mapping[str, int] | None = None,
-    stalls: Mapping[str, NDArray[np.bool_]] | None = None,
-    reset_at: int | None = None,
-    drain: int = 64,
-    timeout: int = 10_000,
-    wave: Wave | None = None,
-    progress: Callable[[int], object] | None = None,
+    **options: Unpack[Options],
 ) -> Run:
     """Simulate ``component``; see :class:`~thresher.sim.run.Backend`."""
-    task = job(
-        component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
-        drain=drain, timeout=timeout, wave=wave, progress=progress,
-    )  # fmt: skip
-    with Instance(build(component, trace_format(wave))) as instance:
+    task = job(component, inputs, expect, **options)
+    with Instance(build(component, trace_format(task.wave))) as instance:
         return _run(instance, task)
 
 

@@ -7,22 +7,32 @@ beat against while the simulation runs.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Component
-from numpy.typing import NDArray
 
 from ...hdl.lib.axi import AxiWrapper, axi_streams
 from ...hdl.registers import register_table
 from ...hdl.verilog import ports
 from ..beats import Words
 from ..build import pins
-from ..run import RESET_CYCLES, SURPLUS, Hang, Job, Run, Wave, job, status, trace_format, waiting
+from ..run import (
+    RESET_CYCLES,
+    SURPLUS,
+    Hang,
+    Job,
+    Options,
+    Run,
+    job,
+    status,
+    trace_format,
+    waiting,
+)
 from .simulator import executable, launch
 
 
@@ -39,24 +49,15 @@ def run(
     inputs: Mapping[str, Words],
     expect: Mapping[str, int],
     *,
-    registers: Mapping[str, int] | None = None,
-    stalls: Mapping[str, NDArray[np.bool_]] | None = None,
-    reset_at: int | None = None,
-    drain: int = 64,
-    timeout: int = 10_000,
-    wave: Wave | None = None,
-    progress: Callable[[int], object] | None = None,
     golden: Mapping[str, Words] | None = None,
+    **options: Unpack[Options],
 ) -> Run:
     """Simulate ``component``; see :class:`~thresher.sim.run.Backend`.
 
     Writes whole waveforms only.  Raises :class:`MismatchError` at the first output beat
     that is not as in ``golden``.
     """
-    task = job(
-        component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
-        drain=drain, timeout=timeout, wave=wave, progress=progress,
-    )  # fmt: skip
+    task = job(component, inputs, expect, **options)
     return _run(component, task, _streams(task), golden or {}, [])
 
 
@@ -65,14 +66,8 @@ def run_axi(
     inputs: Mapping[str, Words],
     expect: Mapping[str, int],
     *,
-    registers: Mapping[str, int] | None = None,
-    stalls: Mapping[str, NDArray[np.bool_]] | None = None,
-    reset_at: int | None = None,
-    drain: int = 64,
-    timeout: int = 10_000,
-    wave: Wave | None = None,
-    progress: Callable[[int], object] | None = None,
     golden: Mapping[str, Words] | None = None,
+    **options: Unpack[Options],
 ) -> Run:
     """The same through :class:`~thresher.hdl.lib.axi.AxiWrapper` and cocotbext-axi.
 
@@ -84,10 +79,7 @@ def run_axi(
     beat ends no packet (cocotbext-axi sends whole packets), and :class:`MismatchError`
     for a register that does not answer as it should.
     """
-    task = job(
-        component, inputs, expect, registers=registers, stalls=stalls, reset_at=reset_at,
-        drain=drain, timeout=timeout, wave=wave, progress=progress,
-    )  # fmt: skip
+    task = job(component, inputs, expect, **options)
     axes = axi_streams(task.ports)
     streams = _streams(task)
     for stream in streams:
