@@ -349,7 +349,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
 ) -> Answer:
     """Show or clear the cache of compiled simulators."""
-    from .sim import cache as builds
+    from .hdl import cache as builds
 
     freed = builds.clear() if clear else 0
     entries = builds.entries()

@@ -18,9 +18,8 @@ from weakref import WeakKeyDictionary
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Component
 
-from ..hdl import verilog
+from ..hdl import cache, verilog
 from ..hdl.verilog import Ports, netlist, ports, write
-from . import cache
 from .toolchain import compiler, verilator
 
 Trace = Literal["", "fst", "vcd"]

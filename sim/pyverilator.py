@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from amaranth.lib.wiring import Component
 
+from ..hdl import cache
 from ..hdl.verilog import emit, netlist
-from . import cache
 from .toolchain import ToolMissing, compiler, program, verilator
 
 if TYPE_CHECKING:

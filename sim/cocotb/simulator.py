@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from amaranth.lib.wiring import Component
 
+from ...hdl import cache
 from ...hdl.verilog import netlist
-from .. import cache
 from ..build import (
     Trace,
     call,

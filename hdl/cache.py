@@ -1,8 +1,9 @@
-"""A content-addressed cache of builds, safe under parallel processes.
+"""A content-addressed cache of what tools made of a design: simulators, netlists, layouts.
 
-An entry is a folder named by a hash of everything that went into it.  It lies in
-``$THRESHER_CACHE`` or the user's cache folder.  Entries that were not used for
-longest go first when all together exceed ``$THRESHER_CACHE_BYTES`` (default 2 GiB).
+Safe under parallel processes.  An entry is a folder named by a hash of everything that
+went into it.  It lies in ``$THRESHER_CACHE`` or the user's cache folder.  Entries that
+were not used for longest go first when all together exceed ``$THRESHER_CACHE_BYTES``
+(default 2 GiB).
 """
 
 import hashlib
@@ -28,7 +29,7 @@ _STALE = 86400.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One cached build."""
+    """One cached result."""
 
     name: str
     bytes: int

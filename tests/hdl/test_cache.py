@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from thresher.sim import cache
+from thresher.hdl import cache
 
 
 @pytest.fixture(autouse=True)
