@@ -192,7 +192,7 @@ class TestAnswers:
         (tmp_path / "build").mkdir()
         (tmp_path / "build" / "file").write_bytes(bytes(1 << 20))
         (tmp_path / ".locks").mkdir()
-        assert "1 builds, 1.0 MiB" in run("cache").out
+        assert "1 results, 1.0 MiB" in run("cache").out
         assert json.loads(run("cache", "--clear", "--json").out)["freed"] == 1 << 20
         assert json.loads(run("cache", "--json").out)["entries"] == 0
 
