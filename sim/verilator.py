@@ -37,7 +37,9 @@ _SLICE_SECONDS = 0.2
 """How long compiled code runs between looks at signals and progress."""
 
 
-class _Port(c.Structure):
+class Port(c.Structure):
+    """A stream's state in the clock loop; ``harness.cpp`` says what the fields mean."""
+
     _fields_ = [
         ("words", c.c_void_p),
         ("stamps", c.c_void_p),
@@ -104,7 +106,7 @@ class Instance:
         self._check(self._library.thresher_eval(self._open))
 
     def advance(
-        self, inputs: c.Array[_Port], outputs: c.Array[_Port], cycles: int, timeout: int, drain: int
+        self, inputs: c.Array[Port], outputs: c.Array[Port], cycles: int, timeout: int, drain: int
     ) -> int:
         """Run the clock loop for at most ``cycles``; returns the harness's ``Status``."""
         return self._check(
@@ -204,8 +206,8 @@ class _Streams:
             seconds=seconds,
         )
 
-    def _array(self, beats: Mapping[str, int]) -> c.Array[_Port]:
-        ports = (_Port * len(beats))()
+    def _array(self, beats: Mapping[str, int]) -> c.Array[Port]:
+        ports = (Port * len(beats))()
         for port, (name, number) in zip(ports, beats.items(), strict=True):
             pattern = self._task.stalls[name]
             port.words = self._words[name].ctypes.data

@@ -1,0 +1,1 @@
+"""An engine as a package for other people's tools."""
