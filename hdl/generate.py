@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -12,12 +14,14 @@ from amaranth.lib.wiring import Component
 
 from ..models.config import EngineConfig
 from .engine import Engine
-from .lib.axi import AxiStream, AxiWrapper
-from .registers import register_table
+from .lib.axi import AxiLiteWrapper, AxiStream, AxiWrapper
+from .lib.mailbox import DEPTH, Window, windows
+from .lib.uart import Line, UartWrapper
+from .registers import RegisterTable, register_table
 from .verilog import Ports, StreamPort, check_name, emit, ports
 
 C = TypeVar("C", bound=EngineConfig)
-Bus = Literal["axi", "stream"]
+Bus = Literal["axi", "lite", "uart", "stream"]
 
 
 def generate(
@@ -26,16 +30,67 @@ def generate(
     directory: str | Path,
     bus: Bus = "axi",
     name: str | None = None,
+    *,
+    depth: int = DEPTH,
+    line: Line | None = None,
 ) -> list[Path]:
-    """Write ``NAME.v`` and ``NAME.json`` (and ``NAME.h`` for ``axi``) into ``directory``.
+    """Write ``NAME.v`` and ``NAME.json`` (and ``NAME.h`` where there is a register map)
+    into ``directory``, as :func:`describe_top` makes them.
 
-    ``bus``: ``axi`` is :class:`~thresher.hdl.lib.axi.AxiWrapper`, ``stream`` the bare
-    component with ports ``x__payload``, ``x__valid``, ``x__ready``.  ``name``, the engine's
-    where left out, names module and files.  The same configuration gives the same
-    bytes.  All files appear complete, or none changes.  Returns their paths.
+    All files appear complete, or none changes.  Returns their paths.
 
-    Raises :class:`ValueError` for a name that Verilog does not allow or an unknown bus,
-    :class:`OSError` where the files cannot be written.
+    Raises :class:`ValueError` for what :func:`describe_top` refuses, :class:`OSError`
+    where the files cannot be written.
+    """
+    top = describe_top(engine, config, bus, name, depth=depth, line=line)
+    return write_files(Path(directory), top.files())
+
+
+@dataclass(frozen=True)
+class Top:
+    """An engine as a top level, described."""
+
+    name: str
+    component: Component
+    description: dict[str, Any]
+    table: RegisterTable
+    has_map: bool
+    """The registers are behind a bus."""
+
+    def files(self, **more: Any) -> dict[str, str]:
+        """The text of each file, by name; ``more`` is added to the description."""
+        files = {f"{self.name}.v": emit(self.component, self.name)}
+        if self.has_map:
+            files[f"{self.name}.h"] = self.table.header()
+        description = {**self.description, **more}
+        files[f"{self.name}.json"] = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        return files
+
+
+def describe_top(
+    engine: Engine[C],
+    config: C,
+    bus: Bus = "axi",
+    name: str | None = None,
+    *,
+    depth: int = DEPTH,
+    line: Line | None = None,
+) -> Top:
+    """``engine`` behind ``bus``; the same arguments give the same bytes.
+
+    ========== ==========================================================================
+    axi        registers on AXI4-Lite, streams on AXI4-Stream
+               (:class:`~thresher.hdl.lib.axi.AxiWrapper`)
+    lite       both on AXI4-Lite, streams as words of the address map, behind queues of
+               ``depth`` words (:class:`~thresher.hdl.lib.axi.AxiLiteWrapper`)
+    uart       the same address map at the end of a serial ``line``
+               (:class:`~thresher.hdl.lib.uart.UartWrapper`)
+    stream     the bare component with ports ``x__payload``, ``x__valid``, ``x__ready``
+    ========== ==========================================================================
+
+    ``name``, the engine's where left out, names module and files.  Raises
+    :class:`ValueError` for a name that Verilog does not allow, an unknown bus, or a depth
+    or line that is out of bounds.
     """
     if bus not in get_args(Bus):
         raise ValueError(f"bus {bus!r} is not one of {', '.join(get_args(Bus))}")
@@ -45,9 +100,7 @@ def generate(
     described = ports(component)
     configuration = config.model_dump(mode="json")
     table = register_table(name, described, engine.registers, json.dumps(configuration))
-    top: Component = AxiWrapper(component, table) if bus == "axi" else component
-    files = {f"{name}.v": emit(top, name)}
-    description = {
+    description: dict[str, Any] = {
         "name": name,
         "engine": engine.name,
         "summary": engine.summary,
@@ -60,21 +113,28 @@ def generate(
         "reset": {"name": "rst", "active": "high", "synchronous": True},
         "bus": bus,
     }
-    if isinstance(top, AxiWrapper):
-        description["streams"] = [_axi_stream(axis) for axis in top.streams.values()]
-        description["registers"] = {
-            "prefix": "s_axil",
-            "address_bits": table.address_bits,
-            "bytes": table.bytes,
-            "header": f"{name}.h",
-            "map": table.json(),
-        }
-        files[f"{name}.h"] = table.header()
-    else:
+    if bus in ("lite", "uart"):
+        placed = windows(described, table.address_bits, depth).values()
+        description["streams"] = [_mailbox(window) for window in placed]
+    registers = {"bytes": table.bytes, "header": f"{name}.h", "map": table.json()}
+    if bus == "stream":
         description["streams"] = [_stream(port) for port in described.streams.values()]
         description["registers"] = {"signals": _registers(described, engine.registers)}
-    files[f"{name}.json"] = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    return _write(Path(directory), files)
+        return Top(name, component, description, table, has_map=False)
+    if bus == "axi":
+        top = AxiWrapper(component, table)
+        description["streams"] = [_axi_stream(axis) for axis in top.streams.values()]
+        registers = {"prefix": "s_axil", "address_bits": table.address_bits, **registers}
+    elif bus == "lite":
+        top = AxiLiteWrapper(component, table, depth)
+        registers = {"prefix": "s_axil", "address_bits": table.address_bits + 1, **registers}
+    else:
+        line = line or Line()
+        top = UartWrapper(component, table, line, depth)
+        description["uart"] = {"divisor": line.divisor, "timeout_cycles": line.timeout}
+        registers = {"address_bits": table.address_bits + 1, **registers}
+    description["registers"] = registers
+    return Top(name, top, description, table, has_map=True)
 
 
 def layout(shape: ShapeLike) -> dict[str, Any]:
@@ -101,6 +161,15 @@ def _stream(port: StreamPort) -> dict[str, Any]:
         "direction": port.direction,
         "signals": {part: f"{port.name}__{part}" for part in parts},
         "layout": layout(port.shape),
+    }
+
+
+def _mailbox(window: Window) -> dict[str, Any]:
+    return {
+        "name": window.stream.name,
+        "direction": window.stream.direction,
+        "mailbox": window.json(),
+        "layout": layout(window.stream.shape),
     }
 
 
@@ -139,7 +208,8 @@ def _registers(described: Ports, texts: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _write(directory: Path, files: dict[str, str]) -> list[Path]:
+def write_files(directory: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write texts under their names, all of them or none; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     targets = [directory / name for name in files]
     for target in targets:

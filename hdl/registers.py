@@ -33,7 +33,7 @@ from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .verilog import Ports
+from .verilog import Ports, values
 
 ID = int.from_bytes(b"THRS", "little")
 _SYSTEM = ("id", "version", "identity", "reset")
@@ -237,6 +237,14 @@ class RegisterFile(wiring.Component):
         self._write(m)
         self._read(m)
         return m
+
+    def join(self, m: Module, component: wiring.Component) -> None:
+        """Wires the controls and statuses to the members of ``component``, inside ``m``."""
+        inside = values(component)
+        for r in self.table.members("rw"):
+            m.d.comb += Value.cast(inside[r.name]).eq(getattr(self.control, r.name))
+        for r in self.table.members("ro"):
+            m.d.comb += getattr(self.status, r.name).eq(inside[r.name])
 
     def _write(self, m: Module) -> None:
         bus = self.bus

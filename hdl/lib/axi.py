@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..registers import RegisterBus, RegisterFile, RegisterTable
 from ..verilog import Ports, StreamPort, ports, values
+from .mailbox import DEPTH, MemoryMap
 from .stream import SkidBuffer
 
 OKAY, SLVERR = 0b00, 0b10
@@ -136,19 +137,7 @@ class AxiWrapper(wiring.Component):
                 members[f"{axis.name}_tlast"] = to(1)
             members[f"{axis.name}_tvalid"] = to(1)
             members[f"{axis.name}_tready"] = back(1)
-        bits = table.address_bits
-        for channel, to, back, signals in (
-            ("aw", In, Out, {"addr": bits, "prot": 3}),
-            ("w", In, Out, {"data": 32, "strb": 4}),
-            ("b", Out, In, {"resp": 2}),
-            ("ar", In, Out, {"addr": bits, "prot": 3}),
-            ("r", Out, In, {"data": 32, "resp": 2}),
-        ):
-            for name, width in signals.items():
-                members[f"s_axil_{channel}{name}"] = to(width)
-            members[f"s_axil_{channel}valid"] = to(1)
-            members[f"s_axil_{channel}ready"] = back(1)
-        super().__init__(members)
+        super().__init__({**members, **_lite_members(table.address_bits)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -156,14 +145,11 @@ class AxiWrapper(wiring.Component):
         m.submodules.axil = slave = AxiLiteSlave(self._table.address_bits)
         m.submodules.engine = ResetInserter(registers.reset)(self._component)
         wiring.connect(m, slave.bus, registers.bus)
-        self._connect_lite(m, slave)
+        registers.join(m, self._component)
+        _connect_lite(m, self, slave)
         inside = values(self._component)
         for name, axis in self.streams.items():
             self._connect_stream(m, axis, inside[name])
-        for r in self._table.members("rw"):
-            m.d.comb += Value.cast(inside[r.name]).eq(getattr(registers.control, r.name))
-        for r in self._table.members("ro"):
-            m.d.comb += getattr(registers.status, r.name).eq(inside[r.name])
         return m
 
     def _connect_stream(self, m: Module, axis: AxiStream, inner: Any) -> None:
@@ -188,25 +174,27 @@ class AxiWrapper(wiring.Component):
             if axis.last is not None:
                 m.d.comb += getattr(self, f"{axis.name}_tlast").eq(bits[axis.last])
 
-    def _connect_lite(self, m: Module, slave: AxiLiteSlave) -> None:
-        port = {name: getattr(self, name) for name in self.signature.members}
-        m.d.comb += [
-            slave.aw.payload.eq(port["s_axil_awaddr"]),
-            slave.w.payload.data.eq(port["s_axil_wdata"]),
-            slave.w.payload.strobe.eq(port["s_axil_wstrb"]),
-            port["s_axil_bresp"].eq(slave.b.payload),
-            slave.ar.payload.eq(port["s_axil_araddr"]),
-            port["s_axil_rdata"].eq(slave.r.payload.data),
-            port["s_axil_rresp"].eq(slave.r.payload.resp),
-        ]
-        for name in ("aw", "w", "ar"):
-            channel = getattr(slave, name)
-            m.d.comb += channel.valid.eq(port[f"s_axil_{name}valid"])
-            m.d.comb += port[f"s_axil_{name}ready"].eq(channel.ready)
-        for name in ("b", "r"):
-            channel = getattr(slave, name)
-            m.d.comb += port[f"s_axil_{name}valid"].eq(channel.valid)
-            m.d.comb += channel.ready.eq(port[f"s_axil_{name}ready"])
+
+class AxiLiteWrapper(wiring.Component):
+    """A top level for buses without streams: ``s_axil_…`` alone, over registers of ``table``
+    and streams in the windows of :mod:`~thresher.hdl.lib.mailbox`, beside ``clk`` and ``rst``.
+
+    Addresses have one bit more than the table's; each stream has a queue of ``depth`` words.
+    """
+
+    def __init__(self, component: wiring.Component, table: RegisterTable, depth: int = DEPTH):
+        self._map = MemoryMap(component, table, depth)
+        self.windows = self._map.windows
+        """By name of the component's stream."""
+        super().__init__(_lite_members(self._map.address_bits))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.map = self._map
+        m.submodules.axil = slave = AxiLiteSlave(self._map.address_bits)
+        wiring.connect(m, slave.bus, self._map.bus)
+        _connect_lite(m, self, slave)
+        return m
 
 
 def axi_streams(described: Ports) -> dict[str, AxiStream]:
@@ -216,3 +204,42 @@ def axi_streams(described: Ports) -> dict[str, AxiStream]:
 
 def _response(ok: Value) -> Value:
     return Cat(Const(0, 1), ~ok)
+
+
+def _lite_members(address_bits: int) -> dict[str, wiring.Member]:
+    """The flat ports ``s_axil_…``."""
+    members: dict[str, wiring.Member] = {}
+    for channel, to, back, signals in (
+        ("aw", In, Out, {"addr": address_bits, "prot": 3}),
+        ("w", In, Out, {"data": 32, "strb": 4}),
+        ("b", Out, In, {"resp": 2}),
+        ("ar", In, Out, {"addr": address_bits, "prot": 3}),
+        ("r", Out, In, {"data": 32, "resp": 2}),
+    ):
+        for name, width in signals.items():
+            members[f"s_axil_{channel}{name}"] = to(width)
+        members[f"s_axil_{channel}valid"] = to(1)
+        members[f"s_axil_{channel}ready"] = back(1)
+    return members
+
+
+def _connect_lite(m: Module, top: wiring.Component, slave: AxiLiteSlave) -> None:
+    """Joins the flat ports of ``top`` to the channels of ``slave``."""
+    port = {name: getattr(top, name) for name in _lite_members(1)}
+    m.d.comb += [
+        slave.aw.payload.eq(port["s_axil_awaddr"]),
+        slave.w.payload.data.eq(port["s_axil_wdata"]),
+        slave.w.payload.strobe.eq(port["s_axil_wstrb"]),
+        port["s_axil_bresp"].eq(slave.b.payload),
+        slave.ar.payload.eq(port["s_axil_araddr"]),
+        port["s_axil_rdata"].eq(slave.r.payload.data),
+        port["s_axil_rresp"].eq(slave.r.payload.resp),
+    ]
+    for name in ("aw", "w", "ar"):
+        channel = getattr(slave, name)
+        m.d.comb += channel.valid.eq(port[f"s_axil_{name}valid"])
+        m.d.comb += port[f"s_axil_{name}ready"].eq(channel.ready)
+    for name in ("b", "r"):
+        channel = getattr(slave, name)
+        m.d.comb += port[f"s_axil_{name}valid"].eq(channel.valid)
+        m.d.comb += channel.ready.eq(port[f"s_axil_{name}ready"])

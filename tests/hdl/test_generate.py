@@ -7,6 +7,7 @@ import pytest
 from amaranth.lib import data
 from thresher.hdl.engine import Engine
 from thresher.hdl.generate import generate, layout
+from thresher.hdl.lib.uart import Line
 from thresher.hdl.verilog import emit
 from thresher.models.config import EngineConfig, parameter
 
@@ -80,6 +81,38 @@ def test_stream_files(adder, accumulator, tmp_path):
     assert registers["beats"]["direction"] == "out"
 
 
+@pytest.mark.parametrize("bus", ["lite", "uart"])
+def test_streams_in_the_address_map(adder, tmp_path, bus):
+    paths = generate(adder, AdderConfig(), tmp_path, bus=bus, depth=64)
+    assert sorted(path.name for path in paths) == ["adder.h", "adder.json", "adder.v"]
+    described = json.loads((tmp_path / "adder.json").read_text())
+    assert [stream_["mailbox"] for stream_ in described["streams"]] == [
+        {"offset": 0x1000, "words": 1, "depth_words": 64},
+        {"offset": 0x1010, "words": 2, "depth_words": 64},
+    ]
+    assert described["streams"][0]["layout"]["bits"] == 14, "last is part of the word"
+    assert described["registers"]["address_bits"] == 13
+    verilog = (tmp_path / "adder.v").read_text()
+    module = verilog[verilog.index("module adder(") :]
+    inputs = re.findall(r"^  input (?:\[\d+:0\] )?(\w+);", module.split("endmodule")[0], re.M)
+    if bus == "lite":
+        assert "  input [12:0] s_axil_awaddr;\n" in verilog
+        assert all(re.match("clk|rst|s_axil_", name) for name in inputs)
+    else:
+        assert described["uart"] == {"divisor": 100, "timeout_cycles": 1 << 20}
+        assert inputs == ["clk", "rst", "rx"]
+
+
+def test_lines_that_cannot_be(adder, tmp_path):
+    with pytest.raises(ValueError, match="divisor = 3 clock cycles a bit; at least 4: a lower"):
+        generate(adder, AdderConfig(), tmp_path, bus="uart", line=Line(divisor=3))
+    with pytest.raises(ValueError, match="timeout = 99 cycles; at least 100, what a byte takes"):
+        Line(divisor=10, timeout=99)
+    with pytest.raises(ValueError, match="depth = 1 words"):
+        generate(adder, AdderConfig(), tmp_path, bus="lite", depth=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_bytes_follow_the_configuration_alone(adder, tmp_path):
     first = contents(generate(adder, AdderConfig(), tmp_path / "a"))
     again = contents(generate(adder, AdderConfig(), tmp_path / "b"))
@@ -104,7 +137,7 @@ def test_layout_of_nested_shapes():
 def test_failures_leave_what_was_there(adder, tmp_path):
     generate(adder, AdderConfig(), tmp_path)
     before = contents(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="bus 'pci' is not one of axi, stream"):
+    with pytest.raises(ValueError, match="bus 'pci' is not one of axi, lite, uart, stream"):
         generate(adder, AdderConfig(size=5), tmp_path, bus="pci")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not a Verilog identifier"):
         generate(adder, AdderConfig(size=5), tmp_path, name="a/b")
