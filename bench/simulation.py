@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..hdl.engine import Workload, engine
-from ..hdl.verilog import ports
+from ..hdl.verilog import emit, ports
 from ..sim import beats
 from ..sim.build import call, verilate
 from ..sim.interactive import Session
@@ -103,7 +103,7 @@ def _speed(preset: str, samples: int, progress: Progress) -> Iterator[Row]:
 def _build_handwritten(task: Workload, folder: Path) -> tuple[Path, Path]:
     """The hand-written simulation of the task's engine, and its stimulus file."""
     component = _ENGINE.component(task.config)
-    sources = verilate(component, folder)
+    sources = verilate(emit(component), folder)
     root = verilator().root / "include"
     sources += [_HANDWRITTEN, root / "verilated.cpp", root / "verilated_threads.cpp"]
     include = [f"-I{folder}", f"-I{root}", f"-I{root / 'vltstd'}"]

@@ -65,20 +65,21 @@ class Build:
     pins: tuple[Pin, ...]
 
 
-def build(component: Component, trace: Trace = "") -> Build:
+def build(component: Component, trace: Trace = "", text: str | None = None) -> Build:
     """Compile ``component``, or find it in the cache.
 
-    Raises :class:`~thresher.sim.toolchain.ToolMissing` where Verilator or a C++
-    compiler is missing, :class:`RuntimeError` with their words where one fails.
+    ``text``: Verilog to compile in place of the component's own, a module ``top`` with the
+    component's ports.  Raises :class:`~thresher.sim.toolchain.ToolMissing` where Verilator or
+    a C++ compiler is missing, :class:`RuntimeError` with their words where one fails.
     """
     known = ports(component)
-    name = cache.key("model", *fingerprint(trace), design(component))
+    name = cache.key("model", *fingerprint(trace), text or design(component))
 
     def make(place: Path) -> None:
         needed: set[Trace] = {"", trace}
         with ThreadPoolExecutor(len(needed)) as pool, TemporaryDirectory() as scratch:
             common = [pool.submit(runtime, kind) for kind in needed]
-            sources = verilate(component, Path(scratch), trace)
+            sources = verilate(text or write(design(component)), Path(scratch), trace)
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
             objects = compile_model([*sources, _HARNESS], Path(scratch), trace)
             for part in common:
@@ -99,14 +100,14 @@ def design(component: Component) -> str:
 
 
 def verilate(
-    component: Component, folder: Path, trace: Trace = "", options: Sequence[str | Path] = ()
+    text: str, folder: Path, trace: Trace = "", options: Sequence[str | Path] = ()
 ) -> list[Path]:
-    """Write the C++ model ``Vtop`` of ``component`` to ``folder``; returns its sources.
+    """Write the C++ model ``Vtop`` of a Verilog module ``top`` to ``folder``; returns its sources.
 
     ``options``: more for Verilator, control files for instance.
     """
     tool = verilator()
-    (folder / "top.v").write_text(write(design(component)))
+    (folder / "top.v").write_text(text)
     tracing = (f"--trace-{trace}",) if trace else ()
     call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, folder / "top.v"])
     return sorted(folder.glob("Vtop*.cpp"))

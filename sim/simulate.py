@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -123,6 +123,7 @@ def simulate(
     wave: Wave | Path | str | None = None,
     reset_at: int | None = None,
     progress: Callable[[int, int], object] | None = None,
+    verilog: str | None = None,
 ) -> Report:
     """Run a workload on generated RTL and compare every output beat with the golden model.
 
@@ -130,14 +131,19 @@ def simulate(
     the configuration to itself (a :class:`~thresher.hdl.engine.Workload` is taken as it
     is).  ``stall`` holds up the streams that ``where`` names.  ``reset_at`` resets the
     engine in that cycle and starts over.  ``progress`` is called now and then with the
-    cycles simulated and those expected.
+    cycles simulated and those expected.  ``verilog`` runs in place of the generated RTL, a
+    mapped netlist for instance: a module ``top`` with the same ports (Verilator only).
 
     Never raises for a wrong result: see :attr:`Report.holds`.  Raises
     :class:`ValueError` or :class:`KeyError` for names and values that do not exist.
     """
     chosen = engine(engine_or_name) if isinstance(engine_or_name, str) else engine_or_name
     task = _workload(chosen, config, workload, samples, seed)
-    execute = runner(backend)
+    execute: Any = runner(backend)
+    if verilog is not None:
+        if backend != "verilator":
+            raise ValueError(f'backend "{backend}" cannot run other Verilog; use "verilator"')
+        execute = partial(execute, verilog=verilog)
     component = _component(chosen.component, cast(Any, task.config))
     known = ports(component)
     wave = Wave(Path(wave)) if isinstance(wave, str | Path) else wave

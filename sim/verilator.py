@@ -130,11 +130,16 @@ def run(
     component: Component,
     inputs: Mapping[str, Words],
     expect: Mapping[str, int],
+    *,
+    verilog: str | None = None,
     **options: Unpack[Options],
 ) -> Run:
-    """Simulate ``component``; see :class:`~thresher.sim.run.Backend`."""
+    """Simulate ``component``; see :class:`~thresher.sim.run.Backend`.
+
+    ``verilog`` runs in place of the component's own (:func:`~thresher.sim.build.build`).
+    """
     task = job(component, inputs, expect, **options)
-    with Instance(build(component, trace_format(task.wave))) as instance:
+    with Instance(build(component, trace_format(task.wave), verilog)) as instance:
         return _run(instance, task)
 
 

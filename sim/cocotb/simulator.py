@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from amaranth.lib.wiring import Component
 
 from ...hdl import cache
-from ...hdl.verilog import netlist
+from ...hdl.verilog import netlist, write
 from ..build import (
     Trace,
     call,
@@ -52,7 +52,8 @@ def executable(component: Component, names: list[str], trace: Trace = "") -> Pat
             folder = Path(scratch)
             public = [f'public_flat_rw -module "top" -var "{name}"\n' for name in names]
             (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(public))
-            sources = verilate(component, folder, trace, ["--vpi", folder / "ports.vlt"])
+            text = write(netlist(component))
+            sources = verilate(text, folder, trace, ["--vpi", folder / "ports.vlt"])
             main = share / "lib" / "verilator" / "verilator.cpp"
             objects = compile_model([*sources, main], folder, trace)
             objects += common.result().glob("*.o")

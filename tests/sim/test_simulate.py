@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from thresher.hdl.verilog import emit
 from thresher.sim import simulate
 from thresher.sim.compare import Difference
 
@@ -99,9 +100,18 @@ def test_a_workload_is_taken_as_it_is(blend):
     assert simulate(blend, workload=task).config.lanes == 3
 
 
+def test_other_verilog_runs_in_place(blend):
+    text = emit(blend.component(blend.config()))
+    assert simulate(blend, samples=20, verilog=text).holds
+    wrong = text.replace("odd__payload = held[2:0]", "odd__payload = held[3:1]")
+    report = simulate(blend, samples=20, verilog=wrong)
+    assert report.difference.port == "odd"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"backend": "amaranth", "verilog": "module top; endmodule"}, "amaranth.*verilator"),
         ({"backend": "icarus"}, "'icarus'.*verilator"),
         ({"workload": "randm"}, "'randm'.*random"),
         ({"stall": "some"}, "'some'.*alternate"),
