@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from ..fpga.synth import Device, Target, place_and_route, synthesise
+from ..fpga.devices import device
+from ..fpga.nextpnr import place_and_route
+from ..fpga.yosys import synthesise
 from ..hdl.sparse_lstm.component import SparseLstm
 from ..models.sparse_lstm.config import SparseLstmConfig
 from .report import Bar, Progress, Row
 
-DEVICES: dict[str, Device] = {"small": "25k", "default": "45k", "large": "85k"}
+DEVICES = {"small": "ecp5-25k", "default": "ecp5-45k", "large": "ecp5-85k"}
 
 
 def cost(quick: bool, progress: Progress) -> Iterator[Row]:
@@ -24,24 +26,22 @@ def cost(quick: bool, progress: Progress) -> Iterator[Row]:
 def _presets(names: tuple[str, ...], progress: Progress) -> Iterator[Row]:
     for name in names:
         config = SparseLstmConfig.preset(name)
-        for target in ("ecp5", "xc7"):
+        for target in (DEVICES[name], "xc7"):
             progress(f"synthesis of {name} for {target}")
             yield _resources(name, config, target)
         progress(f"place and route of {name}")
-        layout = place_and_route(synthesise(SparseLstm(config), "ecp5", serial=True), DEVICES[name])
-        yield Row(f"{name} on ECP5-{DEVICES[name]}: Fmax, MHz", layout.fmax_mhz)
+        layout = place_and_route(synthesise(SparseLstm(config), device(DEVICES[name])))
+        yield Row(f"{name} on {DEVICES[name]}: Fmax, MHz", layout.fmax_mhz)
     progress("place and route of small for iCE40 UP5K")
-    small = synthesise(SparseLstm(SparseLstmConfig.preset("small")), "ice40", serial=True)
-    layout = place_and_route(small, "up5k")
+    small = SparseLstm(SparseLstmConfig.preset("small"))
+    layout = place_and_route(synthesise(small, device("ice40-up5k")))
     used, there = layout.utilisation["ICESTORM_LC"]
-    yield Row(
-        "small on iCE40 UP5K, ports serialised: share of logic cells", used / there, Bar("<=", 1)
-    )
-    yield Row("small on iCE40 UP5K: Fmax, MHz", layout.fmax_mhz)
+    yield Row("small on ice40-up5k: share of logic cells", used / there, Bar("<=", 1))
+    yield Row("small on ice40-up5k: Fmax, MHz", layout.fmax_mhz)
 
 
-def _resources(name: str, config: SparseLstmConfig, target: Target) -> Row:
-    r = synthesise(SparseLstm(config), target).resources
+def _resources(name: str, config: SparseLstmConfig, target: str) -> Row:
+    r = synthesise(SparseLstm(config), device(target)).resources
     cells = f"{r.lut} LUT, {r.lutram} LUTRAM, {r.ff} FF, {r.dsp} DSP, {r.bram} BRAM of 18 Kbit"
     return Row(f"{name} ({config.lanes} lanes) on {target}", cells)
 
@@ -51,7 +51,7 @@ def _packing(progress: Progress) -> Iterator[Row]:
     progress("synthesis with packed multipliers")
     plain = SparseLstmConfig.preset("default", lanes=32)
     counts = [
-        synthesise(SparseLstm(config), "xc7").resources
+        synthesise(SparseLstm(config), device("xc7")).resources
         for config in (plain, plain.replace(dsp_pack=True))
     ]
     lane_dsps = plain.lanes - (counts[0].dsp - counts[1].dsp)

@@ -183,10 +183,11 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
         )
 
 
-def netlist(component: wiring.Component, name: str = "top") -> str:
+def netlist(component: wiring.Component, name: str = "top", *, sources: bool = False) -> str:
     """RTLIL of ``component`` as module ``name``: what :func:`emit` writes as Verilog, sooner.
 
-    Equal text gives equal Verilog, so caches of builds go by it.
+    Equal text gives equal Verilog, so caches of builds go by it.  ``sources`` adds the line
+    of Python that each thing comes from, as attributes ``src``.
     """
     ports(component)  # refuses what cannot be a port
     domain = ClockDomain("sync")
@@ -202,7 +203,7 @@ def netlist(component: wiring.Component, name: str = "top") -> str:
             flat["__".join(map(str, path))] = (Value.cast(value), direction)
     cells = build_netlist(fragment, ports=flat, name=name)
     empty = rtlil.EmptyModuleChecker(cells)
-    design, names = rtlil.Design(emit_src=False), SignalDict()
+    design, names = rtlil.Design(emit_src=sources), SignalDict()
     for index, module in enumerate(cells.modules):
         if not empty.is_empty(index):
             builder = design.module(".".join(module.name), src_loc=None)

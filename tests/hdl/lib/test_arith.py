@@ -7,7 +7,8 @@ import pytest
 from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
-from thresher.fpga.synth import synthesise
+from thresher.fpga.devices import device
+from thresher.fpga.yosys import synthesise
 from thresher.hdl.lib import arith, fixed
 
 
@@ -110,7 +111,7 @@ class PackedBytes(Component):
 
 
 def test_two_byte_products_are_one_dsp48_without_fabric():
-    resources = synthesise(PackedBytes(), "xc7").resources
+    resources = synthesise(PackedBytes(), device("xc7")).resources
     assert (resources.dsp, resources.carry) == (1, 0)
     assert resources.lut <= 1  # the inverted sign, which a consumer absorbs
     assert resources.ff <= 8  # w0: Yosys leaves the pre-adder's own register unused

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from amaranth.lib import data
 from amaranth.sim import Simulator
-from thresher.fpga.synth import synthesise
+from thresher.fpga.devices import device
+from thresher.fpga.yosys import synthesise
 from thresher.hdl.lib.fifo import Fifo
 from thresher.hdl.lib.memory import Ram, Rom
 
@@ -46,24 +47,24 @@ def noise(rows: int, bits: int) -> list[int]:
     return np.random.default_rng(bits).integers(1 << bits, size=rows).tolist()
 
 
-BLOCK = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "xc7": {"RAMB18E1", "RAMB36E1"}}
+BLOCK = {"ecp5-25k": {"DP16KD"}, "ice40-up5k": {"SB_RAM40_4K"}, "xc7": {"RAMB18E1", "RAMB36E1"}}
 
 
 @pytest.mark.parametrize("target", BLOCK)
 @pytest.mark.parametrize(
     ("build", "bram"),
     [
-        (lambda: Ram(72, 300, collides=False), {"ecp5": 2, "ice40": 9, "xc7": 2}),
+        (lambda: Ram(72, 300, collides=False), {"ecp5-25k": 2, "ice40-up5k": 9, "xc7": 2}),
         (
             lambda: Ram(data.ArrayLayout(8, 2), 1024, parts=2, collides=False),
-            {"ecp5": 1, "ice40": 4, "xc7": 1},
+            {"ecp5-25k": 1, "ice40-up5k": 4, "xc7": 1},
         ),
-        (lambda: Rom(9, noise(1024, 9)), {"ecp5": 1, "ice40": 3, "xc7": 1}),
+        (lambda: Rom(9, noise(1024, 9)), {"ecp5-25k": 1, "ice40-up5k": 3, "xc7": 1}),
     ],
     ids=["wide", "parts", "rom"],
 )
 def test_memories_become_block_ram_and_nothing_else(target, build, bram):
-    mapped = synthesise(build(), target)
+    mapped = synthesise(build(), device(target))
     assert mapped.resources.bram == bram[target]
     assert mapped.resources.ff == mapped.resources.lutram == 0
     assert mapped.resources.lut <= 2
@@ -71,7 +72,7 @@ def test_memories_become_block_ram_and_nothing_else(target, build, bram):
 
 @pytest.mark.parametrize("target", BLOCK)
 def test_a_deep_fifo_keeps_its_payloads_in_block_ram(target):
-    mapped = synthesise(Fifo(18, 512), target)
+    mapped = synthesise(Fifo(18, 512), device(target))
     assert BLOCK[target] & set(mapped.cells)
     assert mapped.resources.lutram == 0
     assert mapped.resources.ff <= 40  # the addresses and levels

@@ -1,0 +1,82 @@
+"""Synthesis: a component mapped to the cells of a device, and what these amount to."""
+
+import gzip
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.lib.wiring import Component
+
+from ..hdl import cache
+from ..hdl.verilog import netlist, write
+from . import tools
+from .devices import Device
+from .resources import Resources, count
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """A design mapped to the cells of a device."""
+
+    device: Device
+    top: str
+    resources: Resources
+    cells: Mapping[str, int]
+    """How many of each cell type."""
+    netlist: str
+    """Yosys' JSON of the flat module ``top``, which nextpnr and Yosys' ``read_json`` read."""
+    seconds: float
+    """That Yosys took when it ran."""
+    cached: bool
+    """Whether it ran earlier."""
+
+
+def synthesise(
+    design: Component | str, device: Device, top: str = "top", *, timeout: float = 1800
+) -> Synthesis:
+    """Maps a component, or Verilog whose top module is ``top``, to a device's cells.
+
+    All devices of one Yosys command share a result, which is kept in the cache under the
+    design's text.  Raises :class:`ModuleNotFoundError` without ``pyosys``,
+    :class:`~thresher.fpga.tools.ToolFailed` with Yosys' error, :class:`ValueError` for
+    cells that cannot be counted, :class:`TimeoutError` after ``timeout`` seconds.
+    """
+    text = design if isinstance(design, str) else netlist(design, top)
+    ran = False
+
+    def make(entry: Path) -> None:
+        nonlocal ran
+        ran, start = True, time.monotonic()
+        verilog = text if isinstance(design, str) else write(text, top)
+        (entry / "design.v").write_text(verilog, encoding="utf-8")
+        commands = ["read_verilog design.v", f"{device.synthesis} -top {top}"]
+        commands += ["tee -q -o stat.json stat -json", "write_json netlist.json"]
+        tools.yosys(entry, commands, timeout)
+        cells = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
+        _trim(entry / "netlist.json", top)
+        found = {"cells": cells, "seconds": time.monotonic() - start}
+        (entry / "stat.json").write_text(json.dumps(found))
+
+    name = cache.key("synthesis 1", text, top, device.synthesis, tools.version("pyosys"))
+    entry = cache.get(name, make)
+    found = json.loads((entry / "stat.json").read_text())
+    return Synthesis(
+        device=device,
+        top=top,
+        resources=count(device.family, found["cells"]),
+        cells=found["cells"],
+        netlist=gzip.decompress((entry / "netlist.json.gz").read_bytes()).decode(),
+        seconds=found["seconds"],
+        cached=not ran,
+    )
+
+
+def _trim(file: Path, top: str) -> None:
+    """Without the library's modules, and compressed: a tenth of the bytes or less."""
+    design = json.loads(file.read_text(encoding="utf-8"))
+    design["modules"] = {top: design["modules"][top]}
+    text = json.dumps(design, separators=(",", ":"))
+    file.with_name("netlist.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    file.unlink()
