@@ -9,10 +9,10 @@ driver then runs the simulated engine and the real one.
     with Axi(AxiWrapper(component, table)) as bus:
         engine = driver.Engine("NAME.json", bus)
 
-    with Axi(LiteWrapper(component, table)) as bus:
+    with Axi(AxiLiteWrapper(component, table)) as bus:
         engine = driver.Engine("NAME_lite.json", bus)
 
-    with Serial(UartTop(component, table, divisor=4), divisor=4) as line:
+    with Serial(UartWrapper(component, table, Line(divisor=4)), divisor=4) as line:
         engine = driver.Engine("NAME_uart.json", driver.Uart(line))
 """
 
@@ -35,6 +35,9 @@ from .verilator import Instance, Port
 _OPEN, _SHUT = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
 _NEVER = 1 << 62
 """More cycles than any simulation has."""
+
+_SAMPLES = 8
+"""Of a bit on a serial line, at least, where it takes that many cycles."""
 
 _SIGNALS = ("addr", "prot", "data", "strb", "resp", "last")
 """What AXI4-Lite and AXI4-Stream channels carry beside valid and ready."""
@@ -215,3 +218,92 @@ class Axi:
 
     def _addresses(self, address: int, count: int, increment: bool) -> NDArray[np.int64]:
         return address + 4 * increment * np.arange(count, dtype=np.int64)
+
+
+class Serial:
+    """The host's end of a serial line to a simulated top level, as an open serial port.
+
+    8 data bits, no parity, 1 stop bit.  The bytes' bits are put on and taken off the pins
+    here, by time alone, as any UART does it.
+    """
+
+    def __init__(
+        self,
+        top: Component,
+        divisor: int,
+        timeout: int = 1 << 16,
+        pins: tuple[str, str] = ("rx", "tx"),
+        wave: Wave | None = None,
+    ) -> None:
+        """``divisor``: clock cycles a bit.  ``timeout``: cycles that :meth:`read` waits for a
+        byte.  ``pins``: the top level's input and output."""
+        self._instance = Instance(build(top, trace_format(wave)))
+        if wave is not None:
+            self._instance.trace(wave)
+        numbers = {pin.name: number for number, pin in enumerate(self._instance.build.pins)}
+        self._to, self._from = (numbers[name] for name in pins)
+        self._divisor, self._timeout = divisor, timeout
+        self._step = max(divisor // _SAMPLES, 1)
+        self._came = bytearray()
+        self._bits: list[int] = []
+        self._look = 0
+        """Cycle of the next bit's middle; 0 between bytes."""
+        self._instance.poke(self._to, 1)
+        self._instance.reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation and complete its waveform."""
+        self._instance.close()
+
+    @property
+    def cycle(self) -> int:
+        """Cycles since power-up."""
+        return self._instance.cycle
+
+    def write(self, data: bytes) -> int:
+        """Sends bytes, back to back; returns when the last stop bit is over."""
+        for byte in data:
+            for bit in (0, *(byte >> k & 1 for k in range(8)), 1):
+                self._instance.poke(self._to, bit)
+                self._advance(self._divisor)
+        return len(data)
+
+    def read(self, size: int = 1) -> bytes:
+        """The next ``size`` bytes, fewer if they stop coming."""
+        waited = 0
+        while len(self._came) < size and waited < self._timeout:
+            before = len(self._came)
+            self._advance(self._step)
+            waited = waited + self._step if len(self._came) == before else 0
+        taken = bytes(self._came[:size])
+        del self._came[:size]
+        return taken
+
+    def reset_input_buffer(self) -> None:
+        """Drops what came and was not read."""
+        self._came.clear()
+
+    def _advance(self, cycles: int) -> None:
+        end = self._instance.cycle + cycles
+        while (now := self._instance.cycle) < end:
+            self._instance.tick(min(self._step, end - now))
+            self._sample()
+
+    def _sample(self) -> None:
+        level, now = self._instance.peek(self._from), self._instance.cycle
+        if not self._look:
+            if not level:  # a start bit began
+                self._look = now + self._divisor + self._divisor // 2
+        elif now >= self._look:
+            self._bits.append(level)
+            self._look += self._divisor
+            if len(self._bits) == 9:
+                if level:
+                    self._came.append(sum(bit << k for k, bit in enumerate(self._bits[:8])))
+                self._bits, self._look = [], 0

@@ -68,6 +68,10 @@ class StreamTransport(Transport, Protocol):
         """The beats that are there now, at most ``count``."""
         ...
 
+    def clear(self) -> None:
+        """Drops beats that :meth:`send` took and the engine has not."""
+        ...
+
 
 class Engine:
     """An engine, as its description says, behind a transport.
@@ -102,6 +106,8 @@ class Engine:
 
     def reset(self) -> None:
         """Empties the engine: streams, state, counters.  Control registers stay."""
+        if hasattr(self.transport, "clear"):
+            self.transport.clear()
         self.registers["reset"] = 1
 
     def send(self, stream: str, beats: Any, timeout: float = 10.0) -> None:
