@@ -154,7 +154,9 @@ def table(
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         # As Text, so that square brackets are no markup.
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(
+            *(Text(cell, overflow="fold") if isinstance(cell, str) else cell for cell in row)
+        )
     return table
 
 

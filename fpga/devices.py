@@ -90,7 +90,9 @@ DEVICES: Mapping[str, Device] = {device.name: device for device in _ALL}
 
 
 def device(name: str) -> Device:
-    """The device called ``name``; :class:`KeyError` naming near or known ones otherwise."""
+    """The device called ``name``; :class:`KeyError` naming near ones and all otherwise."""
     if name not in DEVICES:
-        raise KeyError(unknown("device", name, DEVICES))
+        text = unknown("device", name, DEVICES)
+        known = f"; known: {', '.join(DEVICES)}"
+        raise KeyError(text if "known:" in text else text + known)
     return DEVICES[name]

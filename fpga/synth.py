@@ -58,6 +58,22 @@ class Report:
         used = self.resources.to_json()
         return {name: round(used[name] / there[name], 4) for name in used if there[name]}
 
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """For people: each resource, how much is used and there, what share, and its unit."""
+        there = self.device.capacity.to_json() if self.device.capacity else {}
+        shares, units = self.utilisation, UNITS[self.device.family]
+        return [
+            (
+                name,
+                f"{used:,}",
+                f"{there[name]:,}" if there else "",
+                f"{shares[name]:.1%}" if name in shares else "",
+                units.get(name, "flip-flops"),
+            )
+            for name, used in self.resources.to_json().items()
+            if used or there.get(name)
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """The report in JSON's types."""
         layout = self.layout
