@@ -208,16 +208,17 @@ def _registers(described: Ports, texts: Any) -> list[dict[str, Any]]:
     ]
 
 
-def write_files(directory: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write texts under their names, all of them or none; returns their paths."""
+def write_files(directory: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """Write contents under their names, all of them or none; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     targets = [directory / name for name in files]
     for target in targets:
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; remove it or choose another name")
     with tempfile.TemporaryDirectory(dir=directory, prefix=".thresher-") as scratch:
-        for name, text in files.items():
-            (Path(scratch) / name).write_text(text, encoding="utf-8", newline="\n")
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (Path(scratch) / name).write_bytes(data)
         for target in targets:
             (Path(scratch) / target.name).replace(target)
     return targets
