@@ -5,6 +5,7 @@ environment variable ``THRESHER_DATA`` names or, where it is not set, in ``share
 beside or in the checkout.
 """
 
+import csv
 import os
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def path(name: str) -> Path:
         f"reference data {name} is not in {' or '.join(map(str, folders))}; "
         "set THRESHER_DATA to the folder that holds it"
     )
+
+
+def table(name: str, delimiter: str = ",") -> list[list[str]]:
+    """The rows, as text, of the reference ``.csv`` ``name``; raises :class:`MissingData`."""
+    with path(name).open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
 
 
 def load(name: str) -> dict[str, np.ndarray]:

@@ -21,3 +21,11 @@ def test_shared_folder_beside_or_in_the_checkout(base, tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "x").touch()
     assert data.path("x") == folder / "x"
+
+
+def test_table_reads_rows_of_text(tmp_path, monkeypatch):
+    (tmp_path / "some.csv").write_bytes(b'a;"b;c"\r\n1;2\r\n')
+    monkeypatch.setenv("THRESHER_DATA", str(tmp_path))
+    assert data.table("some.csv", ";") == [["a", "b;c"], ["1", "2"]]
+    with pytest.raises(data.MissingData, match=r"absent\.csv"):
+        data.table("absent.csv")
