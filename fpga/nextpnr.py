@@ -14,6 +14,9 @@ from .devices import Device
 from .fit import DoesNotFit, check_fit, way_out
 from .yosys import Synthesis
 
+_THIS = Path(__file__).read_text(encoding="utf-8")
+"""Part of what a cached layout depends on."""
+
 TARGET_MHZ = 200.0
 """What nextpnr strives for unless it is told otherwise."""
 
@@ -89,7 +92,7 @@ def place_and_route(
         )
 
     name = cache.key(
-        "layout 1",
+        _THIS,
         synthesis.netlist,
         *device.arguments,
         tools.version(f"yowasp-nextpnr-{program}"),

@@ -15,6 +15,9 @@ from . import tools
 from .devices import Device
 from .resources import Resources, count
 
+_THIS = Path(__file__).read_text(encoding="utf-8")
+"""Part of what a cached result depends on."""
+
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -52,14 +55,19 @@ def synthesise(
         verilog = text if isinstance(design, str) else write(text, top)
         (entry / "design.v").write_text(verilog, encoding="utf-8")
         commands = ["read_verilog design.v", f"{device.synthesis} -top {top}"]
-        commands += ["tee -q -o stat.json stat -json", "write_json netlist.json"]
+        commands += ["tee -q -o stat.json stat -json", f"select {top}"]
+        commands += ["write_json -selected netlist.json"]  # without the library's modules
         tools.yosys(entry, commands, timeout)
         cells = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
-        _trim(entry / "netlist.json", top)
+        netlist_file = entry / "netlist.json"
+        packed = gzip.compress(netlist_file.read_bytes(), mtime=0)
+        (entry / "netlist.json.gz").write_bytes(packed)
+        netlist_file.unlink()
         found = {"cells": cells, "seconds": time.monotonic() - start}
         (entry / "stat.json").write_text(json.dumps(found))
+        (entry / "design.v").unlink()
 
-    name = cache.key("synthesis 1", text, top, device.synthesis, tools.version("pyosys"))
+    name = cache.key(_THIS, text, top, device.synthesis, tools.version("pyosys"))
     entry = cache.get(name, make)
     found = json.loads((entry / "stat.json").read_text())
     return Synthesis(
@@ -71,12 +79,3 @@ def synthesise(
         seconds=found["seconds"],
         cached=not ran,
     )
-
-
-def _trim(file: Path, top: str) -> None:
-    """Without the library's modules, and compressed: a tenth of the bytes or less."""
-    design = json.loads(file.read_text(encoding="utf-8"))
-    design["modules"] = {top: design["modules"][top]}
-    text = json.dumps(design, separators=(",", ":"))
-    file.with_name("netlist.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-    file.unlink()
