@@ -6,12 +6,13 @@ The exit status is 0 only on success; an error is one paragraph on standard erro
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 from typer.exceptions import TyperException
 
@@ -20,6 +21,7 @@ from .console import Answer, Configured, Screen, cell, complain, records, table,
 # Each verb imports what it needs when it runs, so that --help does not wait for PyTorch.
 if TYPE_CHECKING:
     from .bench.report import Row
+    from .fpga.synth import Report
 
 app = typer.Typer(
     name="thresher",
@@ -180,6 +182,44 @@ def describe(
 
 
 @verb(app)
+def synth(
+    screen: Screen,
+    configured: Configured,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            help="ecp5-25k|ecp5-45k|ecp5-85k|ice40-up5k|ice40-hx8k|gowin-9k|xc7|xcup.",
+        ),
+    ],
+    bus: Annotated[Bus, typer.Option(help="The bare streams, or with AXI around them.")] = "stream",
+    seed: Annotated[int, typer.Option(min=1, help="Of place and route.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Layouts, of which the fastest counts.")] = 1,
+    mhz: Annotated[float, typer.Option(min=1, help="What place and route strives for.")] = 200,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a tool may take.")] = 1800,
+) -> Answer:
+    """Say what an engine costs on a device, how fast it runs there, and what limits it."""
+    engine, config = configured
+    from .fpga.devices import device as find
+    from .fpga.synth import synth as run
+
+    target = find(device)
+    with screen.working(f"{engine.name} on {device}") as job:
+        report = run(
+            engine,
+            config,
+            target,
+            bus=bus,
+            seed=seed,
+            seeds=seeds,
+            mhz=mhz,
+            timeout=timeout,
+            progress=job.say,
+        )
+    return Answer(report.to_json(), list(_synthesised(report)))
+
+
+@verb(app)
 def bench(
     screen: Screen,
     name: Annotated[
@@ -211,6 +251,37 @@ def bench(
 
 
 @verb(app)
+def results(
+    screen: Screen,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the page.")
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Fail where it differs from this page by over 5 %."),
+    ] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Only presets of this name; repeatable.")
+    ] = None,
+) -> Answer:
+    """Measure what every engine and preset costs: resources, Fmax, cycles."""
+    from dataclasses import asdict
+
+    from .fpga.results import Results, changes, measure
+
+    published = Results.parse(check.read_text(encoding="utf-8")) if check else None
+    with screen.working("results") as job:
+        found = measure(preset or (), progress=job.say)
+    page = found.markdown()
+    if output:
+        output.write_text(page, encoding="utf-8")
+    different = changes(published, found) if published else []
+    data = {**asdict(found), "changes": different}
+    failure = f"{check} is not what was measured: {'; '.join(different)}" if different else ""
+    return Answer(data, [Text(page)], failure)
+
+
+@verb(app)
 def cache(
     screen: Screen,
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
@@ -230,6 +301,28 @@ def cache(
     size, limit, gone = (f"{data[key] / 2**20:,.1f} MiB" for key in ("bytes", "limit", "freed"))
     lines = [f"{data['folder']}: {len(entries)} results, {size} of at most {limit}"]
     return Answer(data, [Text(line) for line in ([f"{gone} freed"] if clear else []) + lines])
+
+
+def _synthesised(report: "Report") -> Iterator[RenderableType]:
+    path, layout = report.critical_path, report.layout
+    yield Text(f"{report.engine} on {report.device.name}: {report.device.part}; out of context")
+    yield table(("resource", "used", "there", "share", "in"), report.rows())
+    if layout is None or path is None:
+        yield Text("no Fmax: this device is laid out by its vendor's tools alone")
+    else:
+        sites = [
+            [name, str(used), str(there)] for name, (used, there) in layout.utilisation.items()
+        ]
+        yield table(("site", "placed", "there"), sites)
+    if path and path.steps:
+        yield Text(
+            f"Fmax {report.fmax_mhz:.1f} MHz (seed {layout.seed}): {path.nanoseconds:.2f} ns, "
+            f"{path.spent('routing'):.2f} ns of them routing, {path.levels} levels of logic"
+        )
+        rows = [[*words, f"{ns:.2f}"] for *words, ns in path.condensed()]
+        yield table(("critical path", "through", "source", "ns"), rows)
+    when = "earlier, now from the cache" if report.cached else "now"
+    yield Text(f"the tools took {report.seconds:.1f} s, {when}")
 
 
 def _figure(row: "Row") -> Text:
