@@ -111,6 +111,28 @@ def generate(
 
 
 @verb(app)
+def package(
+    screen: Screen,
+    configured: Configured,
+    directory: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
+    ] = Path(),
+    module: Annotated[
+        str | None,
+        typer.Option("--name", help="Of the module and its files; by default the engine's."),
+    ] = None,
+) -> Answer:
+    """Write an engine with all that FuseSoC, Vivado, LiteX, SystemRDL, C and Python need of it."""
+    engine, config = configured
+    from .fpga.package import package as write
+
+    with screen.working(f"packaging {engine.name}"):
+        files = [str(file) for file in write(engine, config, directory, module)]
+    data = {"engine": engine.name, "config": config.model_dump(mode="json"), "files": files}
+    return Answer(data, [Text(file) for file in files])
+
+
+@verb(app)
 def simulate(
     screen: Screen,
     configured: Configured,

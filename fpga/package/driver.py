@@ -3,16 +3,18 @@
 This file stands alone: it needs NumPy, the ``.json`` that lies beside the Verilog, and
 pyserial for a serial line.  Python 3.8 and later.
 
-    import driver
+    from thresher_driver import Engine, MemoryMapped, Uart
 
-    engine = driver.Engine("NAME_lite.json", driver.MemoryMapped("/dev/uio0"))
-    engine = driver.Engine("NAME_lite.json", driver.MemoryMapped("/dev/mem", 0x4000_0000))
-    engine = driver.Engine("NAME_uart.json", driver.Uart("/dev/ttyUSB1", 1_000_000))
+    engine = Engine("NAME_lite.json", MemoryMapped("/dev/uio0"))
+    engine = Engine("NAME_lite.json", MemoryMapped("/dev/mem", 0x4000_0000))
+    engine = Engine("NAME_uart.json", Uart("/dev/ttyUSB1", 1_000_000))
 
     engine.reset()
     engine.registers.threshold = 3
     found = engine.run({"x": beats}, {"y": 100})
     print(found["y"], engine.registers.cycles)
+
+On PYNQ the address is ``overlay.ip_dict["INSTANCE"]["phys_addr"]``.
 
 *Beats* of a stream: an integer array whose first axis is the beat and whose further axes
 follow the arrays in the stream's ``layout``; for a struct a dictionary from field name to
