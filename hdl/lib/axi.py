@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..registers import RegisterBus, RegisterFile, RegisterTable
 from ..verilog import Ports, StreamPort, ports, values
-from .mailbox import DEPTH, MemoryMap
+from .mailbox import DEPTH, MemoryMap, windows
 from .stream import SkidBuffer
 
 OKAY, SLVERR = 0b00, 0b10
@@ -183,16 +183,16 @@ class AxiLiteWrapper(wiring.Component):
     """
 
     def __init__(self, component: wiring.Component, table: RegisterTable, depth: int = DEPTH):
-        self._map = MemoryMap(component, table, depth)
-        self.windows = self._map.windows
+        self._content = component, table, depth
+        self.windows = windows(ports(component), table.address_bits, depth)
         """By name of the component's stream."""
-        super().__init__(_lite_members(self._map.address_bits))
+        super().__init__(_lite_members(table.address_bits + 1))
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.map = self._map
-        m.submodules.axil = slave = AxiLiteSlave(self._map.address_bits)
-        wiring.connect(m, slave.bus, self._map.bus)
+        m.submodules.map = inside = MemoryMap(*self._content)
+        m.submodules.axil = slave = AxiLiteSlave(inside.address_bits)
+        wiring.connect(m, slave.bus, inside.bus)
         _connect_lite(m, self, slave)
         return m
 

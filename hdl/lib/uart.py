@@ -27,7 +27,8 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from ..registers import RegisterBus, RegisterTable
-from .mailbox import DEPTH, MemoryMap
+from ..verilog import ports
+from .mailbox import DEPTH, MemoryMap, windows
 
 TIMEOUT = 1 << 20
 """Clock cycles after which the rest of a frame is no longer waited for."""
@@ -253,19 +254,18 @@ class UartWrapper(wiring.Component):
         line: Line,
         depth: int = DEPTH,
     ):
-        self._line = line
-        self._map = MemoryMap(component, table, depth)
-        self.windows = self._map.windows
+        self._line, self._content = line, (component, table, depth)
+        self.windows = windows(ports(component), table.address_bits, depth)
         """By name of the component's stream."""
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "active": Out(1)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        m.submodules.map = inside = MemoryMap(*self._content)
         m.submodules.receiver = receiver = Receiver(self._line.divisor)
-        m.submodules.bridge = bridge = Bridge(self._map.address_bits, self._line.timeout)
+        m.submodules.bridge = bridge = Bridge(inside.address_bits, self._line.timeout)
         m.submodules.transmitter = transmitter = Transmitter(self._line.divisor)
-        m.submodules.map = self._map
-        wiring.connect(m, bridge.bus, self._map.bus)
+        wiring.connect(m, bridge.bus, inside.bus)
         wiring.connect(m, bridge.o, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),
