@@ -303,8 +303,8 @@ class MemoryMapped:
 class Uart:
     """The address map behind a serial line, 8 data bits, no parity, 1 stop bit.
 
-    ``port``: a name for pyserial, or an object with ``read`` and ``write`` like pyserial's.
-    ``baud``: as the design was built for.
+    ``port``: a name or URL for pyserial, or a port that is open already.  ``baud``: as the
+    design was built for.
     """
 
     BURST = 256
@@ -314,7 +314,7 @@ class Uart:
         if isinstance(port, str):
             import serial
 
-            port = serial.Serial(port, baud, timeout=timeout)
+            port = serial.serial_for_url(port, baud, timeout=timeout)
         self._port = port
 
     def read(self, address: int, count: int = 1, increment: bool = True) -> np.ndarray:
@@ -322,8 +322,8 @@ class Uart:
         parts = []
         for low in range(0, count, self.BURST):
             size = min(count - low, self.BURST)
-            self._port.write(self._head(0, address + 4 * low * increment, size, increment))
-            parts.append(self._answer("read", address, 4 * size))
+            frame = self._head(0, address + 4 * low * increment, size, increment)
+            parts.append(self._ask("read", address, frame, 4 * size))
         return np.frombuffer(b"".join(parts), dtype="<u4")
 
     def write(self, address: int, words: Any, increment: bool = True) -> None:
@@ -332,14 +332,15 @@ class Uart:
         for low in range(0, len(words), self.BURST):
             burst = words[low : low + self.BURST]
             head = self._head(0x80, address + 4 * low * increment, len(burst), increment)
-            self._port.write(head + burst.tobytes())
-            self._answer("write", address, 0)
+            self._ask("write", address, head + burst.tobytes(), 0)
 
     @staticmethod
     def _head(kind: int, address: int, count: int, increment: bool) -> bytes:
         return bytes([kind | 0x40 * increment, count - 1]) + address.to_bytes(4, "little")
 
-    def _answer(self, access: str, address: int, size: int) -> bytes:
+    def _ask(self, access: str, address: int, frame: bytes, size: int) -> bytes:
+        self._port.reset_input_buffer()  # what came too late for an access before
+        self._port.write(frame)
         answer = self._port.read(size + 1)
         if len(answer) <= size:
             raise TimeoutError(

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,9 +65,11 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("which", [None, "any"])
-@pytest.mark.parametrize("bus", ["axi", "lite"])
-def test_engine(name, which, bus, tmp_path):
+@pytest.mark.parametrize(
+    ("bus", "which"),
+    [("axi", None), ("lite", "any"), pytest.param("lite", None, marks=pytest.mark.slow)],
+)
+def test_engine(name, bus, which, tmp_path):
     """Every engine's own data over each bus; again after a reset in the middle of it."""
     task = workload(name, which)
     generate(engine(name), task.config, tmp_path, bus)
@@ -364,6 +368,9 @@ class Wire:
         taken, self.answer = self.answer[:size], self.answer[size:]
         return taken
 
+    def reset_input_buffer(self):
+        self.answer = b""
+
 
 def test_uart_frames():
     line = Wire()
@@ -394,6 +401,44 @@ def test_uart_failures():
 
     with pytest.raises(TimeoutError, match="read at 0x0: 3 of 9 bytes came back; check the port"):
         driver.Uart(Deaf()).read(0, 2)
+
+
+def test_what_comes_too_late_is_dropped():
+    line = Wire()
+    line.answer = b"late"
+    uart = driver.Uart(line)
+    uart.write(0, [5])
+    assert list(uart.read(0)) == [5]
+
+
+def test_uart_through_pyserial():
+    """A pseudo-terminal with the device at its other end."""
+    pytest.importorskip("serial", reason="pyserial is missing")
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
+    device, host = pty.openpty()
+    wire = Wire()
+
+    def answer():
+        for size in (6 + 8, 6, 6):
+            frame = b""
+            while len(frame) < size:
+                frame += os.read(device, size - len(frame))
+            wire.write(frame)
+            os.write(device, wire.read(1 << 10))
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    uart = driver.Uart(os.ttyname(host), 1_000_000)
+    uart.write(0x10, [0x0D0A1103, 0xFFFFFFFF])
+    assert list(uart.read(0x10, 2)) == [0x0D0A1103, 0xFFFFFFFF]
+    assert list(uart.read(0x14)) == [0xFFFFFFFF]
+    thread.join(10)
+    uart._port.timeout = 0.01
+    with pytest.raises(TimeoutError, match="read at 0x0: 0 of 5 bytes"):
+        uart.read(0)
+    uart._port.close()
+    os.close(device)
+    os.close(host)
 
 
 def test_the_file_stands_alone():

@@ -9,7 +9,7 @@ from thresher.hdl.lib.axi import AxiWrapper
 from thresher.hdl.registers import register_table
 from thresher.hdl.verilog import ports
 from thresher.sim import Wave
-from thresher.sim.transport import Axi, Channels
+from thresher.sim.transport import Axi, Channels, Serial
 
 PACKET = data.StructLayout({"value": signed(40), "last": 1})
 
@@ -148,3 +148,48 @@ def test_waveform(top, tmp_path):
     with Axi(top, Wave(tmp_path / "bus.vcd")) as bus:
         bus.read(0)
     assert "s_axil_ar__payload" in (tmp_path / "bus.vcd").read_text()
+
+
+class Echo(wiring.Component):
+    """A wire from ``rx`` to ``tx``, and what it last was."""
+
+    rx: In(1, init=1)
+    tx: Out(1, init=1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.tx.eq(self.rx)
+        return m
+
+
+@pytest.mark.parametrize("divisor", [2, 4, 7, 25, 100])
+def test_serial(divisor):
+    with Serial(Echo(), divisor, timeout=500) as line:
+        data = bytes(range(0, 256, 17)) + b"\x00\xff\x55"
+        assert line.write(data) == len(data)
+        assert line.cycle == 10 * divisor * len(data)
+        line._advance(divisor)
+        assert line.read(5) == data[:5]
+        assert line.read(len(data)) == data[5:]
+        assert line.read(1) == b"", "silence"
+        line.write(b"x")
+        line._advance(divisor)
+        line.reset_input_buffer()
+        assert line.read(1) == b""
+
+
+def test_serial_at_the_level_of_bits():
+    """Start bit low, low bit first, stop bit high."""
+    with Serial(Echo(), 4) as line:
+        seen = []
+        tick = line._instance.tick
+
+        def watched(cycles):
+            tick(cycles)
+            seen.append(line._instance.peek(line._from))
+
+        line._instance.tick = watched
+        line.write(b"\x4b")
+        line._advance(4)
+    bits = [0, 1, 1, 0, 1, 0, 0, 1, 0, 1]
+    assert seen[: 4 * len(bits)] == [bit for bit in bits for _ in range(4)]
