@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 Bus = Literal["axi", "stream"]
+Wrapper = Literal["axi", "lite", "uart", "stream"]
 Stall = Literal["none", "random", "alternate"]
 
 
@@ -97,7 +98,11 @@ def generate(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
     ] = Path(),
     bus: Annotated[
-        Bus, typer.Option(help="AXI4-Stream and AXI4-Lite, or the bare streams.")
+        Wrapper,
+        typer.Option(
+            help="AXI4-Stream and AXI4-Lite, all on AXI4-Lite, all behind a UART (1 Mbaud at "
+            "100 MHz), or the bare streams."
+        ),
     ] = "axi",
 ) -> Answer:
     """Write an engine as ENGINE.v, and ENGINE.json that describes it."""
@@ -239,6 +244,55 @@ def synth(
             progress=job.say,
         )
     return Answer(report.to_json(), list(_synthesised(report)))
+
+
+@verb(app)
+def build(
+    screen: Screen,
+    configured: Configured,
+    board: Annotated[
+        str,
+        typer.Option(
+            metavar="BOARD",
+            help="Any of amaranth-boards: ulx3s, icebreaker, orangecrab, arty_a7, ...",
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
+    ] = Path(),
+    baud: Annotated[
+        int | None, typer.Option(min=1, help="Of the serial line; by default up to 1,000,000.")
+    ] = None,
+    uart: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RX,TX", help="The serial line's pins: package pins or CONNECTOR:PIN."
+        ),
+    ] = None,
+    depth: Annotated[int, typer.Option(min=2, help="Words that a stream's queue holds.")] = 512,
+    seed: Annotated[int, typer.Option(min=1, help="Of place and route.")] = 1,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a tool may take.")] = 1800,
+) -> Answer:
+    """Put an engine behind a board's serial line: a bitstream, or a vendor's project."""
+    engine, config = configured
+    from .fpga.build import build as run
+
+    with screen.working(f"{engine.name} on {board}") as job:
+        built = run(
+            engine,
+            config,
+            board,
+            directory,
+            baud=baud,
+            uart=uart,
+            depth=depth,
+            seed=seed,
+            timeout=timeout,
+            say=job.say,
+        )
+    data = built.to_json()
+    rows = [[key, cell(value)] for key, value in data.items() if value is not None]
+    return Answer(data, [table(("", engine.name), rows)])
 
 
 @verb(app)

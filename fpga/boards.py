@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Board:
         loaded: list[str] = []
 
         def hear(command: list[str], **_: Any) -> None:
-            heard.append(" ".join(str(part) for part in command))
+            heard.append(shlex.join(str(part) for part in command))
 
         @contextmanager
         def extract(*names: str) -> Iterator[Any]:

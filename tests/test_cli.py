@@ -243,7 +243,7 @@ class TestAnswers:
         (["generate", "doubler", "--set", "bit=7"], "there is no parameter 'bit'", 1),
         (["generate", "doubler", "--preset", "smal"], "did you mean small?", 1),
         (["generate", "doubler", "--config", "none.toml"], "none.toml", 1),
-        (["generate", "doubler", "--bus", "pci"], "'pci' is not one of 'axi', 'stream'", 2),
+        (["generate", "doubler", "--bus", "pci"], "'pci' is not one of 'axi', 'lite', 'uart', 'stream'", 2),
         (["simulate", "doubler", "--workload", "randon"], "did you mean random?", 1),
         (["simulate", "doubler", "--backend", "amarant"], "did you mean amaranth?", 1),
         (["simulate", "doubler", "--samples", "0"], "--samples", 2),
