@@ -61,7 +61,9 @@ class Top:
         """The text of each file, by name; ``more`` is added to the description."""
         files = {f"{self.name}.v": emit(self.component, self.name)}
         if self.has_map:
-            files[f"{self.name}.h"] = self.table.header()
+            streams = self.description["streams"]
+            boxes = {s["name"]: s["mailbox"] for s in streams if "mailbox" in s}
+            files[f"{self.name}.h"] = self.table.header(boxes)
         description = {**self.description, **more}
         files[f"{self.name}.json"] = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         return files
