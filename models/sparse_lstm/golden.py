@@ -5,8 +5,6 @@ The arithmetic is that of :mod:`.config`, the names of axes those of :mod:`.oper
 and :func:`run` computes it into a :class:`Trace`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 
 from ..activation import SIGMOID_SPAN, TANH_SPAN, sigmoid_table, table_index, tanh_table
 from ..fixed import round_shift, saturate, wrap
+from ..threads import one_thread
 from .config import SparseLstmConfig
 from .operands import Parameters, Steps
 
@@ -99,7 +98,7 @@ def run(
         )
     states = np.zeros((2, len(steps), config.batch, config.hidden_size), np.int32)
     counts = np.zeros((2, len(steps)), np.int64)
-    with _one_thread():
+    with one_thread():
         for context in np.unique(steps.context):
             at = np.flatnonzero(steps.context == context)
             model = _Context(config, parameters, int(context), threshold, torch.device(device))
@@ -108,18 +107,6 @@ def run(
                 block = at[first : first + size]
                 states[:, block], counts[:, block] = model(steps[block])
     return Trace(config, steps, threshold, *states, *counts)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A step is a small product after another: threads that wait for each other only spin,
-    for minutes where other processes need the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def run_network(
