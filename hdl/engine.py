@@ -71,6 +71,11 @@ class WorkloadSource(Generic[C]):
     configure: Callable[[C], C] = lambda config: config
     """Fits shape and formats of a configuration to the workload."""
 
+    @property
+    def takes_any(self) -> bool:
+        """Whether it runs on every configuration as it is."""
+        return self.configure is WorkloadSource.configure
+
 
 @dataclass(frozen=True)
 class Engine(Generic[C]):

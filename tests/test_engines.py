@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from thresher.hdl.engine import ENGINES, WorkloadSource, engine
+from thresher.hdl.engine import ENGINES, engine
 from thresher.hdl.verilog import ports
 from thresher.sim import simulate
 
@@ -94,9 +94,7 @@ def _random(name, seed):
     chosen = engine(name)
     config = chosen.random_config(np.random.default_rng(seed))
     return config, next(
-        workload
-        for workload, source in chosen.workloads.items()
-        if source.configure is WorkloadSource.configure
+        workload for workload, source in chosen.workloads.items() if source.takes_any
     )
 
 
