@@ -103,6 +103,9 @@ def critical_path(
     return CriticalPath(tuple(s for s in steps if s.nanoseconds or s.kind == "setup"))
 
 
+_NOWHERE = Origin("", "", False, "")
+
+
 class _Names:
     """What the names in a netlist stand for."""
 
@@ -126,35 +129,52 @@ class _Names:
         """``delay`` in the design's names; ``net`` is what its result runs on."""
         cell = self._cell(delay.stop[0])
         kind = cell["type"] if cell else ""
+        if kind == "SB_LUT4" and delay.stop[1] == "COUT":
+            kind = "SB_CARRY"  # packed into one logic cell
+        bit, text = self._bits.get(net), net
         if delay.kind == "setup":
-            outputs = [
-                bit
-                for port, bits in (cell["connections"] if cell else {}).items()
-                if cell["port_directions"][port] == "output"
-                for bit in bits
-            ]
-            bit, text = outputs[0] if len(outputs) == 1 else None, delay.stop[0]
-        else:
-            bit, text = self._bits.get(net), net
-        known = self._alias(bit, text) if bit is not None else None
+            bit, text = _only_output(cell), delay.stop[0]
+        elif delay.kind == "clk-to-q":  # where a path starts says more than an unnamed net
+            text = delay.start[0]
+        known = self._alias(bit)
         if known:
             origin, index = self._origins[known[0]], known[1].removeprefix(known[0])
-            place = (origin.stage, origin.name + index, True, origin.source)
         else:
-            origin = self._origins.get(_prefix(text, self._origins))
-            place = (
-                (origin.stage, origin.name, False, origin.source) if origin else ("", "", False, "")
-            )
-        return Step(delay.kind, round(delay.nanoseconds, 3), kind, *place)
+            name = _prefix(text, self._origins)
+            owner = self._alias(self._bits.get(f"{name}[0]", self._bits.get(name)))
+            origin, index = self._origins.get(owner[0] if owner else name, _NOWHERE), ""
+        return Step(
+            kind=delay.kind,
+            nanoseconds=round(delay.nanoseconds, 3),
+            cell=kind,
+            stage=origin.stage,
+            signal=origin.name + index,
+            named=known is not None,
+            source=origin.source,
+        )
 
     def _cell(self, name: str) -> Any:
         """The netlist's cell behind one of nextpnr's, which packs, splits and renames."""
         return self._cells.get(_prefix(name, self._cells))
 
-    def _alias(self, bit: int, text: str) -> tuple[str, str] | None:
-        """A bit's name in the design: that in ``text``, else the shortest."""
-        names = self._aliases.get(bit, [])
-        return min(names, key=lambda n: (not text.startswith(n[0]), len(n[0]), n), default=None)
+    def _alias(self, bit: int | None) -> tuple[str, str] | None:
+        """A bit's name in the design: where it is made, and the shortest."""
+
+        def order(names: tuple[str, str]) -> Any:
+            return not self._origins[names[0]].made, len(names[0]), names
+
+        return min(self._aliases.get(bit, []) if bit else [], key=order, default=None)
+
+
+def _only_output(cell: Any) -> int | None:
+    """The bit that a flip-flop drives; None for what drives several."""
+    outputs = [
+        bit
+        for port, bits in (cell["connections"] if cell else {}).items()
+        if cell["port_directions"][port] == "output"
+        for bit in bits
+    ]
+    return outputs[0] if len(outputs) == 1 else None
 
 
 def _prefix(name: str, known: Mapping[str, Any]) -> str:

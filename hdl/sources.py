@@ -4,12 +4,12 @@ import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import amaranth
+from amaranth.hdl import _nir
 from amaranth.lib.wiring import Component
 
 from . import verilog
@@ -21,13 +21,6 @@ _FOREIGN = tuple(
     Path(file).resolve() for file in (*amaranth.__path__, contextlib.__file__, verilog.__file__)
 )
 
-_ITEM = re.compile(
-    r"^module \\(?P<module>\S+)$"
-    r'|^  attribute \\src "(?P<src>[^"]*)"$'
-    r"|^  (?P<kind>wire|memory|cell|process) (?P<rest>.*)$",
-    re.M,
-)
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -36,67 +29,51 @@ class Origin:
     stage: str
     """Path of the submodule that it lies in, joined by dots; empty for the top level."""
     name: str
+    made: bool
+    """Whether its value is made there, and it is not a name of what is made elsewhere."""
     source: str
     """``file:line`` of the generator, the file as its package names it: the same on every
-    machine.  Of what a library made for a generator: where the submodule, or the class
-    of the top level, stands."""
+    machine.  Of what a library made: where the submodule, or the class of the top level,
+    stands."""
 
 
 def sources(component: Component) -> dict[str, Origin]:
     """The origin of every signal and memory of ``component`` by its name in the flattened
     design: ``stage.name``, or ``name`` at the top level."""
-    modules: dict[str, _Module] = {}
-    here, src = _Module(), ""
-    for match in _ITEM.finditer(verilog.netlist(component, sources=True)):
-        if match["src"] is not None:
-            src = match["src"]
-            continue
-        *kind, name = (match["rest"] or "").split() or [""]
-        if match["module"]:
-            here = modules[match["module"]] = _Module()
-        elif name.startswith("\\") and match["kind"] in ("wire", "memory"):
-            here.items[_public(name)] = _portable(src)
-        elif match["kind"] == "cell" and kind[0].startswith("\\"):
-            here.children[_public(name)] = (kind[0][1:], _portable(src))
-        src = ""
-    found: dict[str, Origin] = {}
+    netlist = verilog.elaborated(component)
     made = type(component)
-    line = inspect.getsourcelines(made)[1]
-    _walk(next(iter(modules)), "", _portable(f"{inspect.getfile(made)}:{line}"), modules, found)
+    places = {0: _portable(inspect.getfile(made), inspect.getsourcelines(made)[1])}
+    found: dict[str, Origin] = {}
+    for index, module in enumerate(netlist.modules):
+        if index:
+            places[index] = _portable(*module.cell_src_loc) or places[module.parent]
+        stage = ".".join(module.name[1:])
+        things = [
+            (name, signal.src_loc, _makes(netlist, index, netlist.signals[signal]))
+            for signal, name in module.signal_names.items()
+        ]
+        for cell in (netlist.cells[cell] for cell in module.cells):
+            if isinstance(cell, _nir.Memory):
+                things.append((cell.name, cell.src_loc, True))
+        for name, line, here in things:
+            # What has no name of its own begins with a '$' that Verilog cannot have.
+            name = re.sub(r"^\$", "_$", name)
+            source = _portable(*line) or places[index]
+            found[f"{stage}.{name}" if stage else name] = Origin(stage, name, here, source)
     return found
 
 
-@dataclass
-class _Module:
-    items: dict[str, str] = field(default_factory=dict)
-    """Source of each signal and memory."""
-    children: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Module and source of each submodule."""
-
-
-def _walk(
-    module: str, stage: str, source: str, modules: Mapping[str, _Module], found: dict[str, Origin]
-) -> None:
-    prefix = f"{stage}." if stage else ""
-    for name, own in modules[module].items.items():
-        found[prefix + name] = Origin(stage, name, own or source)
-    for name, (kind, own) in modules[module].children.items():
-        if kind in modules:  # neither empty nor from outside
-            _walk(kind, prefix + name, own or source, modules, found)
-
-
-def _public(name: str) -> str:
-    """The name that a thing called ``name`` in RTLIL has in Verilog."""
-    return re.sub(r"^\\\$", "_$", name).removeprefix("\\")
+def _makes(netlist: _nir.Netlist, index: int, value: _nir.Value) -> bool:
+    """Whether a cell of the module, or for the top level a port of it, drives ``value``."""
+    return any(not net.is_const and netlist.cells[net.cell].module_idx == index for net in value)
 
 
 @cache
-def _portable(source: str) -> str:
-    """``source`` relative to this package's root, or else to where Python found its package;
+def _portable(name: str, line: int) -> str:
+    """``name:line`` relative to this package's root, or else to where Python found its package;
     empty for what no generator wrote."""
-    name, _, line = source.rpartition(":")
     file = Path(name)
-    if not name or any(file.is_relative_to(foreign) for foreign in _FOREIGN):
+    if any(file.is_relative_to(foreign) for foreign in _FOREIGN):
         return ""
     found_in = sorted((Path(place).resolve() for place in sys.path if place), key=str, reverse=True)
     for place in (_ROOT, *found_in):

@@ -230,12 +230,25 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
         )
 
 
-def netlist(component: wiring.Component, name: str = "top", *, sources: bool = False) -> str:
+def netlist(component: wiring.Component, name: str = "top") -> str:
     """RTLIL of ``component`` as module ``name``: what :func:`emit` writes as Verilog, sooner.
 
-    Equal text gives equal Verilog, so caches of builds go by it.  ``sources`` adds the line
-    of Python that each thing comes from, as attributes ``src``.
+    Equal text gives equal Verilog, so caches of builds go by it.
     """
+    cells = elaborated(component, name)
+    empty = rtlil.EmptyModuleChecker(cells)
+    design, names = rtlil.Design(emit_src=False), SignalDict()
+    for index, module in enumerate(cells.modules):
+        if not empty.is_empty(index):
+            builder = design.module(".".join(module.name), src_loc=None)
+            if index == 0:
+                builder.attribute("top", 1)
+            _ModuleEmitter(builder, cells, module, names, empty_checker=empty).emit()
+    return str(design)
+
+
+def elaborated(component: wiring.Component, name: str = "top") -> Any:
+    """Amaranth's own netlist of ``component`` as module ``name``."""
     ports(component)  # refuses what cannot be a port
     domain = ClockDomain("sync")
     fragment = Fragment.get(component, None)
@@ -248,16 +261,7 @@ def netlist(component: wiring.Component, name: str = "top", *, sources: bool = F
         if len(Value.cast(value)):
             direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
             flat["__".join(map(str, path))] = (Value.cast(value), direction)
-    cells = build_netlist(fragment, ports=flat, name=name)
-    empty = rtlil.EmptyModuleChecker(cells)
-    design, names = rtlil.Design(emit_src=sources), SignalDict()
-    for index, module in enumerate(cells.modules):
-        if not empty.is_empty(index):
-            builder = design.module(".".join(module.name), src_loc=None)
-            if index == 0:
-                builder.attribute("top", 1)
-            _ModuleEmitter(builder, cells, module, names, empty_checker=empty).emit()
-    return str(design)
+    return build_netlist(fragment, ports=flat, name=name)
 
 
 def _shared_modules(source: str) -> str:
