@@ -336,6 +336,9 @@ def results(
         Path | None,
         typer.Option(metavar="FILE", help="Fail where it differs from this page by over 5 %."),
     ] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Only engines of this name; repeatable.")
+    ] = None,
     preset: Annotated[
         list[str] | None, typer.Option(help="Only presets of this name; repeatable.")
     ] = None,
@@ -347,7 +350,7 @@ def results(
 
     published = Results.parse(check.read_text(encoding="utf-8")) if check else None
     with screen.working("results") as job:
-        found = measure(preset or (), progress=job.say)
+        found = measure(engine or (), preset or (), progress=job.say)
     page = found.markdown()
     if output:
         output.write_text(page, encoding="utf-8")

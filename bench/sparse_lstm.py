@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..fpga.devices import device
+from ..fpga.results import measure
+from ..fpga.yosys import synthesise
 from ..hdl.engine import Workload
 from ..hdl.sparse_lstm import ENGINE
 from ..hdl.sparse_lstm.cycles import timing
@@ -17,7 +20,7 @@ from ..models.sparse_lstm.char_model import CharModel, evaluate
 from ..models.sparse_lstm.config import SparseLstmConfig
 from ..models.sparse_lstm.task import Task
 from ..sim.simulate import Report, simulate
-from ._cost import cost
+from ._cost import cost_rows
 from .report import Bar, Progress, Row
 
 PAPER = "DATE 2019"
@@ -80,7 +83,7 @@ def rows(quick: bool, progress: Progress) -> Iterator[Row]:
         Bar("<=", 8), f"28 to 60 ({SILICON})",
     )  # fmt: skip
     yield from _random(runs, 100 if quick else 1000)
-    yield from cost(quick, progress)
+    yield from _cost(quick, progress)
 
 
 def _character_model(runs: _Runs, quick: bool) -> Iterator[Row]:
@@ -207,3 +210,27 @@ def _random(runs: _Runs, count: int) -> Iterator[Row]:
               Bar("==", count), "; ".join(runs.failures[failed_before:][:3]))  # fmt: skip
     yield Row(f"runs in all, bit-exact and (unstalled) in the predicted cycles, of {runs.total}",
               runs.good, Bar("==", runs.total), "; ".join(runs.failures[:3]))  # fmt: skip
+
+
+def _cost(quick: bool, progress: Progress) -> Iterator[Row]:
+    presets = ("small", "default") if quick else ()
+    try:
+        yield from cost_rows(measure([ENGINE.name], presets, progress=progress))
+        yield _packing(progress)
+    except ModuleNotFoundError as missing:
+        yield Row.skip("cost on an FPGA", str(missing))
+
+
+def _packing(progress: Progress) -> Row:
+    """Two int8 products a DSP48."""
+    progress("synthesis with packed multipliers")
+    plain = SparseLstmConfig.preset("default", lanes=32)
+    counts = [
+        synthesise(ENGINE.component(config), device("xc7")).resources
+        for config in (plain, plain.replace(dsp_pack=True))
+    ]
+    lane_dsps = plain.lanes - (counts[0].dsp - counts[1].dsp)
+    return Row(
+        f"xc7, dsp_pack: int8 MACs a DSP48 ({counts[0].lut} to {counts[1].lut} LUT)",
+        plain.lanes / lane_dsps, Bar(">=", 2), "2 (one DSP48 holds two int8 products)",
+    )  # fmt: skip

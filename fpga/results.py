@@ -141,26 +141,27 @@ the time is at the Fmax of the ECP5 above."""
 
 
 def measure(
+    engines: Iterable[str] = (),
     presets: Iterable[str] = (),
     families: Iterable[str] = FAMILIES,
     progress: Callable[[str], object] = lambda what: None,
 ) -> Results:
-    """Synthesises, lays out and counts cycles of every engine.
+    """Synthesises, lays out and counts cycles.
 
-    ``presets``: those alone, where left out all.  Raises :class:`ValueError` for a preset or
-    family that is not there, otherwise as
+    ``engines``, ``presets``: those alone, where left out all.  Raises :class:`ValueError` for
+    a preset or family that is not there, :class:`KeyError` for such an engine, otherwise as
     :func:`~thresher.fpga.yosys.synthesise` and :func:`~thresher.fpga.nextpnr.place_and_route`.
     """
+    chosen = [engine(name) for name in list(engines) or ENGINES]
     wanted, families = list(presets), list(families)
-    engines = [engine(name) for name in ENGINES]
-    known = {preset for e in engines for preset in e.config.presets}
+    known = {preset for e in chosen for preset in e.config.presets}
     for kind, given, there in (("preset", wanted, known), ("family", families, UNITS)):
         for name in given:
             if name not in there:
                 raise ValueError(unknown(kind, name, there))
     costs: list[Cost] = []
     durations: list[Duration] = []
-    for e in engines:
+    for e in chosen:
         for preset in e.config.presets:
             if not wanted or preset in wanted:
                 config = e.config.preset(preset)

@@ -49,13 +49,15 @@ def test_changes_show_both_figures():
 
 def test_unknown_names():
     with pytest.raises(ValueError, match="no preset 'smal'; did you mean small"):
-        measure(["smal"])
+        measure(presets=["smal"])
     with pytest.raises(ValueError, match="no family 'ecp6'; did you mean ecp5"):
-        measure(["small"], ["ecp6"])
+        measure(families=["ecp6"])
+    with pytest.raises(KeyError, match="no engine 'sparse_lst'; did you mean sparse_lstm"):
+        measure(["sparse_lst"])
 
 
 def test_small_presets_are_as_published():
     pytest.importorskip("pyosys", reason="needs the extra [fpga]")
-    measured = measure(["small"])
+    measured = measure(presets=["small"])
     assert len(measured.costs) >= 3
     assert changes(Results.parse(PAGE.read_text(encoding="utf-8")), measured) == []
