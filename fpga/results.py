@@ -215,7 +215,7 @@ def _cost(
     for device in DEVICES.values():
         if device.family == family:
             progress(f"{e.name} {preset}: synthesis for {device.name}")
-            synthesis = synthesise(e.component(config), device)
+            synthesis = synthesise(e.component(config), device, e.name)
             if not excess(synthesis.resources, device):
                 fmax = None
                 if device.nextpnr is not None:
