@@ -13,8 +13,9 @@ from .systemrdl import systemrdl
 
 C = TypeVar("C", bound=EngineConfig)
 
-DRIVER = Path(__file__).with_name("driver.py")
-"""What packages ship as ``thresher_driver.py``."""
+_HERE = Path(__file__).parent
+DRIVERS = {"thresher_driver.py": _HERE / "driver.py", "thresher_dma.py": _HERE / "dma.py"}
+"""Modules that packages ship as they are, by their names there."""
 
 
 def package(
@@ -37,6 +38,7 @@ def package(
     ``NAME.core``             both, for FuseSoC
     ``NAME_litex.py``         both, for LiteX
     ``thresher_driver.py``    Python class that drives either (:mod:`.driver`)
+    ``thresher_dma.py``       its way to ``NAME``'s streams on Zynq (:mod:`.dma`)
     ========================= ======================================================
 
     ``name``: the engine's where left out.  The same configuration gives the same bytes.  All
@@ -55,7 +57,7 @@ def package(
     files["component_lite.xml"] = ipxact.component(tops["lite"])
     files[f"{name}.core"] = core(name, tops)
     files[f"{name}_litex.py"] = litex([*tops.values()])
-    files["thresher_driver.py"] = DRIVER.read_text(encoding="utf-8")
+    files |= {shipped: path.read_text(encoding="utf-8") for shipped, path in DRIVERS.items()}
     return write_files(Path(directory), files)
 
 

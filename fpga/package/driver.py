@@ -155,8 +155,10 @@ class Engine:
             if moved:
                 moved_at = time.monotonic()
             elif time.monotonic() - moved_at > timeout:
-                waiting = [f"{name} has {len(words)} beats to send" for name, words in rest.items()]
-                waiting += [f"{name} lacks {count} beats" for name, count in wanted.items()]
+                waiting = [
+                    f"{n} has {len(words)} beats to send" for n, words in rest.items() if len(words)
+                ]
+                waiting += [f"{n} lacks {count} beats" for n, count in wanted.items() if count]
                 raise TimeoutError(f"no beat moved in {timeout:g} s: {', '.join(waiting)}")
         return {
             name: unpack(_content(self.streams[name]), np.concatenate(parts))
@@ -271,9 +273,9 @@ class Registers:
 class MemoryMapped:
     """The address map in this machine's memory: ``/dev/uioN``, or ``/dev/mem`` at ``base``.
 
-    ``size``: bytes to map; 8 KiB hold the registers and mailboxes of almost every engine
-    (``bytes`` under ``registers`` in the description says it exactly).  Every word is one
-    access of 32 bits.  A refused access shows as the system's bus error.
+    ``size``: bytes to map, 8 KiB for almost every engine; exactly it is ``1 << address_bits``,
+    which stands under ``registers`` in the description.  Every word is one access of 32
+    bits.  A refused access shows as the system's bus error.
     """
 
     def __init__(self, device: str | os.PathLike = "/dev/mem", base: int = 0, size: int = 1 << 13):

@@ -15,7 +15,7 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from thresher import cli
-from thresher.fpga.package import DRIVER, package
+from thresher.fpga.package import DRIVERS, package
 from thresher.fpga.package.memory import words
 from thresher.hdl.engine import ENGINES, Engine, engine
 from thresher.hdl.generate import describe_top
@@ -109,9 +109,10 @@ def test_files(folder):
     five = ("v", "json", "h", "rdl", "f")
     assert sorted(path.name for path in folder.iterdir()) == sorted([
         *(f"{name}.{kind}" for name in TOPS for kind in five),
-        "component.xml", "component_lite.xml", "toy.core", "toy_litex.py", "thresher_driver.py",
+        "component.xml", "component_lite.xml", "toy.core", "toy_litex.py", *DRIVERS,
     ])  # fmt: skip
-    assert (folder / "thresher_driver.py").read_text() == DRIVER.read_text()
+    for shipped, path in DRIVERS.items():
+        assert (folder / shipped).read_text() == path.read_text()
 
 
 def test_bytes_follow_the_configuration_alone(folder, tmp_path):
