@@ -69,7 +69,7 @@ class Layout:
     fmax_mhz: float | None
     """Of the slowest clock; None where no path leads from clock to clock."""
     utilisation: Mapping[str, tuple[int, int]]
-    """Sites used and there, by nextpnr's name, those of which none is used left out."""
+    """Sites used and there, by nextpnr's name, where both are any."""
     seconds: Mapping[str, float]
     """That each tool took."""
     products: Mapping[str, bytes]
@@ -146,7 +146,7 @@ def lay_out(
         utilisation={
             name: (site["used"], site["available"])
             for name, site in report["utilization"].items()
-            if site["used"]
+            if site["used"] and site["available"]
         },
         seconds=seconds,
         products=products,
