@@ -389,17 +389,15 @@ def _synthesised(report: "Report") -> Iterator[RenderableType]:
     if layout is None or path is None:
         yield Text("no Fmax: this device is laid out by its vendor's tools alone")
     else:
-        sites = [
-            [name, str(used), str(there)] for name, (used, there) in layout.utilisation.items()
-        ]
-        yield table(("site", "placed", "there"), sites)
-    if path and path.steps:
-        yield Text(
-            f"Fmax {report.fmax_mhz:.1f} MHz (seed {layout.seed}): {path.nanoseconds:.2f} ns, "
-            f"{path.spent('routing'):.2f} ns of them routing, {path.levels} levels of logic"
-        )
-        rows = [[*words, f"{ns:.2f}"] for *words, ns in path.condensed()]
-        yield table(("critical path", "through", "source", "ns"), rows)
+        sites = layout.utilisation.items()
+        yield table(("site", "placed", "there"), [[name, *map(str, both)] for name, both in sites])
+        if path.steps:
+            yield Text(
+                f"Fmax {report.fmax_mhz:.1f} MHz (seed {layout.seed}): {path.nanoseconds:.2f} ns, "
+                f"{path.spent('routing'):.2f} ns of them routing, {path.levels} levels of logic"
+            )
+            rows = [[*words, f"{ns:.2f}"] for *words, ns in path.condensed()]
+            yield table(("critical path", "through", "source", "ns"), rows)
     when = "earlier, now from the cache" if report.cached else "now"
     yield Text(f"the tools took {report.seconds:.1f} s, {when}")
 

@@ -1,17 +1,12 @@
 """What an engine costs on a device and how fast it runs there, as one report."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
-
-from amaranth.lib.wiring import Component
+from typing import Any, TypeVar
 
 from ..hdl.engine import Engine
-from ..hdl.lib.axi import AxiWrapper
-from ..hdl.registers import register_table
+from ..hdl.generate import Bus, describe_top
 from ..hdl.sources import sources
-from ..hdl.verilog import ports
 from ..models.config import EngineConfig
 from . import tools
 from .critical_path import CriticalPath, critical_path
@@ -21,7 +16,6 @@ from .resources import UNITS, Resources
 from .yosys import synthesise
 
 C = TypeVar("C", bound=EngineConfig)
-Bus = Literal["stream", "axi"]
 
 
 @dataclass(frozen=True)
@@ -110,18 +104,17 @@ def synth(
 ) -> Report:
     """Synthesises an engine, and places and routes it where a free tool can.
 
-    ``bus``: ``stream`` is the bare component, ``axi`` has its AXI wrapper around it.  Of
-    ``seeds`` layouts from ``seed`` on the fastest counts.  ``mhz`` is what nextpnr strives
-    for, ``timeout`` bounds each run of a tool in seconds, ``progress`` hears what comes next.
+    ``bus``: what is around the engine (:func:`~thresher.hdl.generate.describe_top`), by
+    default nothing.  Of ``seeds`` layouts from ``seed`` on the fastest counts.  ``mhz`` is
+    what nextpnr strives for, ``timeout`` bounds each run of a tool in seconds, ``progress``
+    hears what comes next.
 
     Raises :class:`ValueError` for an unknown bus or no seed, and as
     :func:`~thresher.fpga.yosys.synthesise` and :func:`~thresher.fpga.nextpnr.place_and_route`.
     """
-    if bus not in get_args(Bus):
-        raise ValueError(f"bus {bus!r} is not one of {', '.join(get_args(Bus))}")
     if seeds < 1:
         raise ValueError(f"seeds = {seeds} is not at least 1")
-    top = _top(engine, config, bus)
+    top = describe_top(engine, config, bus).component
     progress("synthesis")
     mapped = synthesise(top, device, engine.name, timeout=timeout)
     layouts: list[Layout] = []
@@ -142,12 +135,3 @@ def synth(
         cached=mapped.cached and all(layout.cached for layout in layouts),
         tools={package: tools.version(package) for package in used},
     )
-
-
-def _top(engine: Engine[C], config: C, bus: Bus) -> Component:
-    component = engine.component(config)
-    if bus == "stream":
-        return component
-    configuration = json.dumps(config.model_dump(mode="json"))
-    table = register_table(engine.name, ports(component), engine.registers, configuration)
-    return AxiWrapper(component, table)
