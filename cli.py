@@ -216,7 +216,7 @@ def synth(
         str,
         typer.Option(
             metavar="DEVICE",
-            help="ecp5-25k|ecp5-45k|ecp5-85k|ice40-up5k|ice40-hx8k|gowin-9k|xc7|xcup.",
+            help="ecp5-25k, -45k, -85k, ice40-up5k, -hx8k, gowin-9k, xc7 or xcup.",
         ),
     ],
     bus: Annotated[Bus, typer.Option(help="The bare streams, or with AXI around them.")] = "stream",
