@@ -7,6 +7,7 @@ drives it, and a lamp, where the board has one, is lit while bytes come in.
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,7 +186,7 @@ class _Shell(Elaboratable):
         m.submodules.rx = rx_pin = io.Buffer("i", pins.rx)
         m.submodules.tx = tx_pin = io.Buffer("o", pins.tx)
         m.d.comb += [rx.eq(rx_pin.i), tx_pin.o.eq(tx)]
-        if ("led", 0) in platform.resources:
+        with suppress(ResourceError):  # no lamp, or one on the pins of the serial line
             m.submodules.led = led = io.Buffer("o", platform.request("led", 0, dir="-"))
             m.d.comb += led.o.eq(active)
         return m
