@@ -32,4 +32,4 @@ def test_every_command_exists(capsys):
                 for flag in re.findall(r"(?<!\S)--?[a-z]+", line.partition("#")[0]):
                     assert flag in shown, line
                 asked.append(verb)
-    assert set(asked) == {"engines", "describe", "generate", "simulate", "bench", "cache"}
+    assert set(asked) == {command.name for command in cli.app.registered_commands} - {"doctor"}
