@@ -170,6 +170,8 @@ def test_files_of_a_bitstream(no_tools, tmp_path):
     assert (report["fmax_mhz"], report["clock_mhz"], report["resources"]["lut"]) == (100, 25, 10)
     assert "1000000 baud" in found["README.txt"]
     assert built.load in found["README.txt"]
+    assert 'Engine("echo.json", Uart("/dev/ttyUSB0", 1000000))' in found["README.txt"]
+    assert "class Uart:" in found["thresher_driver.py"]
 
 
 @pytest.mark.parametrize(
