@@ -69,8 +69,9 @@ def build(component: Component, trace: Trace = "", text: str | None = None) -> B
     """Compile ``component``, or find it in the cache.
 
     ``text``: Verilog to compile in place of the component's own, a module ``top`` with the
-    component's ports.  Raises :class:`~thresher.sim.toolchain.ToolMissing` where Verilator or
-    a C++ compiler is missing, :class:`RuntimeError` with their words where one fails.
+    component's ports; without optimisation, for netlists are large and runs of them short.
+    Raises :class:`~thresher.sim.toolchain.ToolMissing` where Verilator or a C++ compiler is
+    missing, :class:`RuntimeError` with their words where one fails.
     """
     known = ports(component)
     name = cache.key("model", *fingerprint(trace), text or design(component))
@@ -81,7 +82,8 @@ def build(component: Component, trace: Trace = "", text: str | None = None) -> B
             common = [pool.submit(runtime, kind) for kind in needed]
             sources = verilate(text or write(design(component)), Path(scratch), trace)
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
-            objects = compile_model([*sources, _HARNESS], Path(scratch), trace)
+            level = "-O0" if text else "-O2"
+            objects = compile_model([*sources, _HARNESS], Path(scratch), trace, level)
             for part in common:
                 objects += part.result().glob("*.o")
             _link(objects, place / "model.so")
@@ -163,19 +165,21 @@ def runtime(trace: Trace) -> Path:
     return cache.get(cache.key("runtime", *fingerprint(trace)), make)
 
 
-def compile_model(sources: list[Path], folder: Path, trace: Trace) -> list[Path]:
+def compile_model(
+    sources: list[Path], folder: Path, trace: Trace, level: str = "-O2"
+) -> list[Path]:
     """Objects, in ``folder``, of what :func:`verilate` wrote there and of what drives it."""
     small = [path for path in sources if path.stat().st_size <= _UNITY_BYTES]
-    groups = [([path], "-O2") for path in sources if path not in small]
+    groups = [([path], level) for path in sources if path not in small]
     if groups:  # what runs once (constructors, initial values) is not worth the compiler's time
         once = [path for path in sources if "__Slow" in path.stem]
         groups = [group for group in groups if group[0][0] not in once] + [(once, "-O0")]
         small = [path for path in small if path not in once]
     units: list[tuple[Path, list[str]]] = []
-    for number, (parts, level) in enumerate([*groups, (small, "-O2")]):
+    for number, (parts, optimise) in enumerate([*groups, (small, level)]):
         unit = folder / f"unit{number}.cpp"
         unit.write_text("".join(f'#include "{path}"\n' for path in parts))
-        units.append((unit, [*compile_flags(trace), f"-I{folder}", level]))
+        units.append((unit, [*compile_flags(trace), f"-I{folder}", optimise]))
     return compile_all(units, folder)
 
 

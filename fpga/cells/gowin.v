@@ -1,0 +1,367 @@
+// Gowin cells of which Yosys has only the ports, with the parameters that synth_gowin sets;
+// any other value ends elaboration.  After Gowin's UG285 (block RAM) and UG287 (DSP).
+
+module SP #(
+  parameter BIT_WIDTH = 32,
+  parameter [0:0] READ_MODE = 0,
+  parameter [1:0] WRITE_MODE = 0,
+  parameter [2:0] BLK_SEL = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [255:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLK, CE, OCE, RESET, WRE, input [2:0] BLKSEL,
+  input [13:0] AD, input [31:0] DI, output [31:0] DO
+);
+  generate if (READ_MODE) $error("SP: no output registers here"); endgenerate
+
+  wire [35:0] q;
+  assign DO = {q[34:27], q[25:18], q[16:9], q[7:0]};
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH >= 8 ? BIT_WIDTH / 8 * 9 : BIT_WIDTH), .WIDTH_B(36),
+    .MODE_A(WRITE_MODE == 0 ? "none" : WRITE_MODE == 1 ? "new" : "old"),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .BYTE(8), .PAIR(16),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLK), .EN_A(CE & (BLKSEL == BLK_SEL)), .WE_A(WRE), .RST_A(RESET), .AD_A(AD),
+    .DI_A({1'b0, DI[31:24], 1'b0, DI[23:16], 1'b0, DI[15:8], 1'b0, DI[7:0]}), .DO_A(q),
+    .CLK_B(1'b0), .EN_B(1'b0), .WE_B(1'b0), .RST_B(1'b0), .AD_B(14'b0), .DI_B(36'b0), .DO_B()
+  );
+endmodule
+
+module SPX9 #(
+  parameter BIT_WIDTH = 36,
+  parameter [0:0] READ_MODE = 0,
+  parameter [1:0] WRITE_MODE = 0,
+  parameter [2:0] BLK_SEL = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [287:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLK, CE, OCE, RESET, WRE, input [2:0] BLKSEL,
+  input [13:0] AD, input [35:0] DI, output [35:0] DO
+);
+  generate if (READ_MODE) $error("SPX9: no output registers here"); endgenerate
+
+  wire [35:0] q;
+  assign DO = q[35:0];
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH), .WIDTH_B(36),
+    .MODE_A(WRITE_MODE == 0 ? "none" : WRITE_MODE == 1 ? "new" : "old"),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLK), .EN_A(CE & (BLKSEL == BLK_SEL)), .WE_A(WRE), .RST_A(RESET), .AD_A(AD),
+    .DI_A(DI), .DO_A(q),
+    .CLK_B(1'b0), .EN_B(1'b0), .WE_B(1'b0), .RST_B(1'b0), .AD_B(14'b0), .DI_B(36'b0), .DO_B()
+  );
+endmodule
+
+module SDPB #(
+  parameter BIT_WIDTH_0 = 32, BIT_WIDTH_1 = 32,
+  parameter [0:0] READ_MODE = 0,
+  parameter [2:0] BLK_SEL_0 = 0, BLK_SEL_1 = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [255:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLKA, CEA, RESETA, input [2:0] BLKSELA, input [13:0] ADA, input [31:0] DI,
+  input CLKB, CEB, OCE, RESETB, input [2:0] BLKSELB, input [13:0] ADB, output [31:0] DO
+);
+  generate if (READ_MODE) $error("SDPB: no output registers here"); endgenerate
+
+  wire [35:0] q;
+  assign DO = {q[34:27], q[25:18], q[16:9], q[7:0]};
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH_0 >= 8 ? BIT_WIDTH_0 / 8 * 9 : BIT_WIDTH_0),
+    .WIDTH_B(BIT_WIDTH_1 >= 8 ? BIT_WIDTH_1 / 8 * 9 : BIT_WIDTH_1),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .BYTE(8), .PAIR(16),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLKA), .EN_A(CEA & (BLKSELA == BLK_SEL_0)), .WE_A(1'b1), .RST_A(RESETA), .AD_A(ADA),
+    .DI_A({1'b0, DI[31:24], 1'b0, DI[23:16], 1'b0, DI[15:8], 1'b0, DI[7:0]}), .DO_A(),
+    .CLK_B(CLKB), .EN_B(CEB & (BLKSELB == BLK_SEL_1)), .WE_B(1'b0), .RST_B(RESETB), .AD_B(ADB),
+    .DI_B(36'b0), .DO_B(q)
+  );
+endmodule
+
+module SDPX9B #(
+  parameter BIT_WIDTH_0 = 36, BIT_WIDTH_1 = 36,
+  parameter [0:0] READ_MODE = 0,
+  parameter [2:0] BLK_SEL_0 = 0, BLK_SEL_1 = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [287:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLKA, CEA, RESETA, input [2:0] BLKSELA, input [13:0] ADA, input [35:0] DI,
+  input CLKB, CEB, OCE, RESETB, input [2:0] BLKSELB, input [13:0] ADB, output [35:0] DO
+);
+  generate if (READ_MODE) $error("SDPX9B: no output registers here"); endgenerate
+
+  wire [35:0] q;
+  assign DO = q[35:0];
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLKA), .EN_A(CEA & (BLKSELA == BLK_SEL_0)), .WE_A(1'b1), .RST_A(RESETA), .AD_A(ADA),
+    .DI_A(DI), .DO_A(),
+    .CLK_B(CLKB), .EN_B(CEB & (BLKSELB == BLK_SEL_1)), .WE_B(1'b0), .RST_B(RESETB), .AD_B(ADB),
+    .DI_B(36'b0), .DO_B(q)
+  );
+endmodule
+
+module DPB #(
+  parameter BIT_WIDTH_0 = 16, BIT_WIDTH_1 = 16,
+  parameter [0:0] READ_MODE0 = 0, READ_MODE1 = 0,
+  parameter [1:0] WRITE_MODE0 = 0, WRITE_MODE1 = 0,
+  parameter [2:0] BLK_SEL_0 = 0, BLK_SEL_1 = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [255:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLKA, CEA, OCEA, RESETA, WREA, input [2:0] BLKSELA, input [13:0] ADA,
+  input [15:0] DIA, output [15:0] DOA,
+  input CLKB, CEB, OCEB, RESETB, WREB, input [2:0] BLKSELB, input [13:0] ADB,
+  input [15:0] DIB, output [15:0] DOB
+);
+  generate
+    if (READ_MODE0 || READ_MODE1) $error("DPB: no output registers here");
+  endgenerate
+
+  wire [35:0] qa, qb;
+  assign DOA = {qa[16:9], qa[7:0]};
+  assign DOB = {qb[16:9], qb[7:0]};
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH_0 >= 8 ? BIT_WIDTH_0 / 8 * 9 : BIT_WIDTH_0),
+    .WIDTH_B(BIT_WIDTH_1 >= 8 ? BIT_WIDTH_1 / 8 * 9 : BIT_WIDTH_1),
+    .MODE_A(WRITE_MODE0 == 0 ? "none" : WRITE_MODE0 == 1 ? "new" : "old"),
+    .MODE_B(WRITE_MODE1 == 0 ? "none" : WRITE_MODE1 == 1 ? "new" : "old"),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .BYTE(8), .PAIR(16),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLKA), .EN_A(CEA & (BLKSELA == BLK_SEL_0)), .WE_A(WREA),
+    .RST_A(RESETA), .AD_A(ADA), .DI_A({18'b0, 1'b0, DIA[15:8], 1'b0, DIA[7:0]}), .DO_A(qa),
+    .CLK_B(CLKB), .EN_B(CEB & (BLKSELB == BLK_SEL_1)), .WE_B(WREB),
+    .RST_B(RESETB), .AD_B(ADB), .DI_B({18'b0, 1'b0, DIB[15:8], 1'b0, DIB[7:0]}), .DO_B(qb)
+  );
+endmodule
+
+module DPX9B #(
+  parameter BIT_WIDTH_0 = 18, BIT_WIDTH_1 = 18,
+  parameter [0:0] READ_MODE0 = 0, READ_MODE1 = 0,
+  parameter [1:0] WRITE_MODE0 = 0, WRITE_MODE1 = 0,
+  parameter [2:0] BLK_SEL_0 = 0, BLK_SEL_1 = 0,
+  parameter RESET_MODE = "SYNC",
+  parameter [287:0]
+    INIT_RAM_00 = 0, INIT_RAM_01 = 0, INIT_RAM_02 = 0, INIT_RAM_03 = 0, INIT_RAM_04 = 0,
+    INIT_RAM_05 = 0, INIT_RAM_06 = 0, INIT_RAM_07 = 0, INIT_RAM_08 = 0, INIT_RAM_09 = 0,
+    INIT_RAM_0A = 0, INIT_RAM_0B = 0, INIT_RAM_0C = 0, INIT_RAM_0D = 0, INIT_RAM_0E = 0,
+    INIT_RAM_0F = 0, INIT_RAM_10 = 0, INIT_RAM_11 = 0, INIT_RAM_12 = 0, INIT_RAM_13 = 0,
+    INIT_RAM_14 = 0, INIT_RAM_15 = 0, INIT_RAM_16 = 0, INIT_RAM_17 = 0, INIT_RAM_18 = 0,
+    INIT_RAM_19 = 0, INIT_RAM_1A = 0, INIT_RAM_1B = 0, INIT_RAM_1C = 0, INIT_RAM_1D = 0,
+    INIT_RAM_1E = 0, INIT_RAM_1F = 0, INIT_RAM_20 = 0, INIT_RAM_21 = 0, INIT_RAM_22 = 0,
+    INIT_RAM_23 = 0, INIT_RAM_24 = 0, INIT_RAM_25 = 0, INIT_RAM_26 = 0, INIT_RAM_27 = 0,
+    INIT_RAM_28 = 0, INIT_RAM_29 = 0, INIT_RAM_2A = 0, INIT_RAM_2B = 0, INIT_RAM_2C = 0,
+    INIT_RAM_2D = 0, INIT_RAM_2E = 0, INIT_RAM_2F = 0, INIT_RAM_30 = 0, INIT_RAM_31 = 0,
+    INIT_RAM_32 = 0, INIT_RAM_33 = 0, INIT_RAM_34 = 0, INIT_RAM_35 = 0, INIT_RAM_36 = 0,
+    INIT_RAM_37 = 0, INIT_RAM_38 = 0, INIT_RAM_39 = 0, INIT_RAM_3A = 0, INIT_RAM_3B = 0,
+    INIT_RAM_3C = 0, INIT_RAM_3D = 0, INIT_RAM_3E = 0, INIT_RAM_3F = 0
+) (
+  input CLKA, CEA, OCEA, RESETA, WREA, input [2:0] BLKSELA, input [13:0] ADA,
+  input [17:0] DIA, output [17:0] DOA,
+  input CLKB, CEB, OCEB, RESETB, WREB, input [2:0] BLKSELB, input [13:0] ADB,
+  input [17:0] DIB, output [17:0] DOB
+);
+  generate
+    if (READ_MODE0 || READ_MODE1) $error("DPX9B: no output registers here");
+  endgenerate
+
+  wire [35:0] qa, qb;
+  assign DOA = qa[17:0];
+  assign DOB = qb[17:0];
+  thresher_block_ram #(
+    .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1),
+    .MODE_A(WRITE_MODE0 == 0 ? "none" : WRITE_MODE0 == 1 ? "new" : "old"),
+    .MODE_B(WRITE_MODE1 == 0 ? "none" : WRITE_MODE1 == 1 ? "new" : "old"),
+    .ASYNC_RESET(RESET_MODE == "ASYNC"),
+    .INIT({
+      INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A,
+      INIT_RAM_39, INIT_RAM_38, INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34,
+      INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, INIT_RAM_2F, INIT_RAM_2E,
+      INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
+      INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22,
+      INIT_RAM_21, INIT_RAM_20, INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C,
+      INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, INIT_RAM_17, INIT_RAM_16,
+      INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
+      INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A,
+      INIT_RAM_09, INIT_RAM_08, INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04,
+      INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00})
+  ) ram (
+    .CLK_A(CLKA), .EN_A(CEA & (BLKSELA == BLK_SEL_0)), .WE_A(WREA),
+    .RST_A(RESETA), .AD_A(ADA), .DI_A({18'b0, DIA}), .DO_A(qa),
+    .CLK_B(CLKB), .EN_B(CEB & (BLKSELB == BLK_SEL_1)), .WE_B(WREB),
+    .RST_B(RESETB), .AD_B(ADB), .DI_B({18'b0, DIB}), .DO_B(qb)
+  );
+endmodule
+
+module MULT9X9 #(
+  parameter [0:0] AREG = 0, BREG = 0, OUT_REG = 0, PIPE_REG = 0
+) (
+  input [8:0] A, B, SIA, SIB, input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET,
+  output [17:0] DOUT
+);
+  generate
+    if (AREG || BREG || OUT_REG || PIPE_REG) $error("MULT9X9: no registers here");
+  endgenerate
+  wire signed [9:0] a = {ASIGN & A[8], A}, b = {BSIGN & B[8], B};
+  wire signed [19:0] p = a * b;
+  assign DOUT = p[17:0];
+endmodule
+
+module MULT18X18 #(
+  parameter [0:0] AREG = 0, BREG = 0, OUT_REG = 0, PIPE_REG = 0
+) (
+  input [17:0] A, B, SIA, SIB, input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET,
+  output [35:0] DOUT
+);
+  generate
+    if (AREG || BREG || OUT_REG || PIPE_REG) $error("MULT18X18: no registers here");
+  endgenerate
+  wire signed [18:0] a = {ASIGN & A[17], A}, b = {BSIGN & B[17], B};
+  wire signed [37:0] p = a * b;
+  assign DOUT = p[35:0];
+endmodule
+
+module MULT36X36 #(
+  parameter [0:0] AREG = 0, BREG = 0, OUT0_REG = 0, OUT1_REG = 0, PIPE_REG = 0
+) (
+  input [35:0] A, B, input ASIGN, BSIGN, CE, CLK, RESET,
+  output [71:0] DOUT
+);
+  generate
+    if (AREG || BREG || OUT0_REG || OUT1_REG || PIPE_REG) $error("MULT36X36: no registers here");
+  endgenerate
+  wire signed [36:0] a = {ASIGN & A[35], A}, b = {BSIGN & B[35], B};
+  wire signed [73:0] p = a * b;
+  assign DOUT = p[71:0];
+endmodule
