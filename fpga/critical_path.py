@@ -120,6 +120,8 @@ class _Names:
         for name, net in module["netnames"].items():
             wide = len(net["bits"]) > 1
             for i, bit in enumerate(net["bits"], net.get("offset", 0)):
+                if not isinstance(bit, int):  # a constant
+                    continue
                 full = f"{name}[{i}]" if wide else name
                 self._bits[full] = bit
                 if name in origins:
@@ -158,12 +160,12 @@ class _Names:
         return self._cells.get(_prefix(name, self._cells))
 
     def _alias(self, bit: int | None) -> tuple[str, str] | None:
-        """A bit's name in the design: where it is made, and the shortest."""
+        """A bit's name in the design: where it is made, and of several there the shortest."""
 
         def order(names: tuple[str, str]) -> Any:
             return not self._origins[names[0]].made, len(names[0]), names
 
-        return min(self._aliases.get(bit, []) if bit else [], key=order, default=None)
+        return min(self._aliases[bit] if bit else [], key=order, default=None)
 
 
 def _only_output(cell: Any) -> int | None:

@@ -14,9 +14,6 @@ from .devices import Device
 from .fit import DoesNotFit, check_fit, way_out
 from .yosys import Synthesis
 
-_THIS = Path(__file__).read_text(encoding="utf-8")
-"""Part of what a cached layout depends on."""
-
 TARGET_MHZ = 200.0
 """What nextpnr strives for unless it is told otherwise."""
 
@@ -71,33 +68,25 @@ def place_and_route(
     if program is None:
         raise ValueError(f"{device.name} has resources only: no free tool lays it out")
     check_fit(synthesis.resources, device, synthesis.top)
+    arguments = [*device.arguments, "--freq", str(float(mhz)), "--seed", str(seed)]
+    arguments += ["--json", "netlist.json", "--report", "report.json", "--timing-allow-fail"]
     ran = False
 
     def make(entry: Path) -> None:
         nonlocal ran
         ran, start = True, time.monotonic()
-        netlist = entry / "netlist.json"
+        netlist, file = entry / "netlist.json", entry / "report.json"
         netlist.write_text(_without_ports(synthesis), encoding="utf-8")
-        files = ["--json", "netlist.json", "--report", "report.json"]
-        aim = ["--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed)]
         try:
-            tools.nextpnr(program, entry, [*device.arguments, *files, *aim], timeout)
+            tools.nextpnr(program, entry, arguments, timeout)
         except tools.ToolFailed as failure:
             raise _translated(failure, synthesis) from failure
         netlist.unlink()
-        report = json.loads((entry / "report.json").read_text())
-        kept = {key: report[key] for key in ("critical_paths", "fmax", "utilization")}
-        (entry / "report.json").write_text(
-            json.dumps({**kept, "seconds": time.monotonic() - start})
-        )
+        report = json.loads(file.read_text())
+        file.write_text(json.dumps({**report, "seconds": time.monotonic() - start}))
 
-    name = cache.key(
-        _THIS,
-        synthesis.netlist,
-        *device.arguments,
-        tools.version(f"yowasp-nextpnr-{program}"),
-        f"{seed} {mhz}",
-    )
+    version = tools.version(f"yowasp-nextpnr-{program}")
+    name = cache.key("layout, ports open", synthesis.netlist, *arguments, program, version)
     entry = cache.get(name, make)
     report = json.loads((entry / "report.json").read_text())
     return Layout(

@@ -15,9 +15,6 @@ from . import tools
 from .devices import Device
 from .resources import Resources, count
 
-_THIS = Path(__file__).read_text(encoding="utf-8")
-"""Part of what a cached result depends on."""
-
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -47,6 +44,13 @@ def synthesise(
     cells that cannot be counted, :class:`TimeoutError` after ``timeout`` seconds.
     """
     text = design if isinstance(design, str) else netlist(design, top)
+    commands = [
+        "read_verilog design.v",
+        f"{device.synthesis} -top {top}",
+        "tee -q -o stat.json stat -json",
+        f"select {top}",
+        "write_json -selected netlist.json",  # without the library's modules
+    ]
     ran = False
 
     def make(entry: Path) -> None:
@@ -54,9 +58,6 @@ def synthesise(
         ran, start = True, time.monotonic()
         verilog = text if isinstance(design, str) else write(text, top)
         (entry / "design.v").write_text(verilog, encoding="utf-8")
-        commands = ["read_verilog design.v", f"{device.synthesis} -top {top}"]
-        commands += ["tee -q -o stat.json stat -json", f"select {top}"]
-        commands += ["write_json -selected netlist.json"]  # without the library's modules
         tools.yosys(entry, commands, timeout)
         cells = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
         netlist_file = entry / "netlist.json"
@@ -67,7 +68,7 @@ def synthesise(
         (entry / "stat.json").write_text(json.dumps(found))
         (entry / "design.v").unlink()
 
-    name = cache.key(_THIS, text, top, device.synthesis, tools.version("pyosys"))
+    name = cache.key("netlist", text, *commands, tools.version("pyosys"))
     entry = cache.get(name, make)
     found = json.loads((entry / "stat.json").read_text())
     return Synthesis(

@@ -35,7 +35,10 @@ endmodule
         # Its memories all read in steps: the small one becomes flip-flops.
         ("ice40-up5k", Resources(ff=16 + 128, carry=15, dsp=1, bram=4), range(16, 160)),
         ("xc7", Resources(ff=16, carry=4, dsp=1, bram=1, lutram=4), range(3, 17)),
-        ("xcup", Resources(ff=16, carry=4, dsp=1, bram=1, lutram=8), range(3, 17)),
+        pytest.param(
+            *("xcup", Resources(ff=16, carry=4, dsp=1, bram=1, lutram=8), range(3, 17)),
+            marks=pytest.mark.slow,  # as xc7, by the same code
+        ),
     ],
 )
 def test_a_known_design(name, blocks, lut):
