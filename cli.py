@@ -6,7 +6,7 @@ The exit status is 0 only on success; an error is one paragraph on standard erro
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +20,8 @@ from .console import Answer, Configured, Screen, cell, complain, records, table,
 
 # Each verb imports what it needs when it runs, so that --help does not wait for PyTorch.
 if TYPE_CHECKING:
+    from amaranth.lib.wiring import Component
+
     from .bench.report import Row
     from .fpga.synth import Report
 
@@ -153,11 +155,15 @@ def simulate(
         Stall, typer.Option(case_sensitive=False, help="How the streams are held up.")
     ] = "none",
     wave: Annotated[Path | None, typer.Option(metavar="FILE.fst", help="Write a waveform.")] = None,
+    netlist: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Run what Yosys maps to a device's cells.")
+    ] = None,
 ) -> Answer:
-    """Run an engine's RTL against its golden model."""
+    """Run an engine's RTL, or its netlist, against its golden model."""
     engine, config = configured
     from .sim.simulate import simulate as run
 
+    verilog = None if netlist is None else _mapper(netlist)
     with screen.working(f"simulating {engine.name}") as job:
         report = run(
             engine,
@@ -169,6 +175,7 @@ def simulate(
             stall=stall,
             wave=wave,
             progress=job.advance,
+            verilog=verilog,
         )
     data = report.to_json()
     rows = [[key, cell(item)] for key, item in data.items() if key not in ("config", "failures")]
@@ -380,6 +387,16 @@ def cache(
     size, limit, gone = (f"{data[key] / 2**20:,.1f} MiB" for key in ("bytes", "limit", "freed"))
     lines = [f"{data['folder']}: {len(entries)} results, {size} of at most {limit}"]
     return Answer(data, [Text(line) for line in ([f"{gone} freed"] if clear else []) + lines])
+
+
+def _mapper(name: str) -> Callable[["Component"], str]:
+    """Makes the netlist of a component for the device ``name``."""
+    from .fpga.devices import device
+    from .fpga.netlist import simulation_verilog
+    from .fpga.yosys import synthesise
+
+    target = device(name)
+    return lambda component: simulation_verilog(synthesise(component, target))
 
 
 def _synthesised(report: "Report") -> Iterator[RenderableType]:

@@ -123,7 +123,7 @@ def simulate(
     wave: Wave | Path | str | None = None,
     reset_at: int | None = None,
     progress: Callable[[int, int], object] | None = None,
-    verilog: str | None = None,
+    verilog: str | Callable[[Component], str] | None = None,
 ) -> Report:
     """Run a workload on generated RTL and compare every output beat with the golden model.
 
@@ -132,7 +132,8 @@ def simulate(
     is).  ``stall`` holds up the streams that ``where`` names.  ``reset_at`` resets the
     engine in that cycle and starts over.  ``progress`` is called now and then with the
     cycles simulated and those expected.  ``verilog`` runs in place of the generated RTL, a
-    mapped netlist for instance: a module ``top`` with the same ports (Verilator only).
+    mapped netlist for instance: a module ``top`` with the same ports, or what makes it of the
+    component (Verilator only).
 
     Never raises for a wrong result: see :attr:`Report.holds`.  Raises
     :class:`ValueError` or :class:`KeyError` for names and values that do not exist.
@@ -140,11 +141,12 @@ def simulate(
     chosen = engine(engine_or_name) if isinstance(engine_or_name, str) else engine_or_name
     task = _workload(chosen, config, workload, samples, seed)
     execute: Any = runner(backend)
-    if verilog is not None:
-        if backend != "verilator":
-            raise ValueError(f'backend "{backend}" cannot run other Verilog; use "verilator"')
-        execute = partial(execute, verilog=verilog)
+    if verilog is not None and backend != "verilator":
+        raise ValueError(f'backend "{backend}" cannot run other Verilog; use "verilator"')
     component = _component(chosen.component, cast(Any, task.config))
+    if verilog is not None:
+        text = verilog if isinstance(verilog, str) else verilog(component)
+        execute = partial(execute, verilog=text)
     known = ports(component)
     wave = Wave(Path(wave)) if isinstance(wave, str | Path) else wave
     hang = ""

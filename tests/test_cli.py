@@ -171,6 +171,15 @@ class TestAnswers:
         assert result.status == 0
         assert "amaranth" in result.out
 
+    def test_simulate_a_netlist(self, run):
+        pytest.importorskip("pyosys", reason="needs the extra [fpga]")
+        result = run("simulate", "doubler", "--netlist", "ice40-up5k", "--samples", "20", "--json")
+        assert result.status == 0
+        assert json.loads(result.out)["cycles"] == 20
+        result = run("simulate", "doubler", "--netlist", "ice40")
+        assert result.status == 1
+        assert "ice40-up5k" in result.err
+
     def test_simulate_fails_where_rtl_and_model_differ(self, run):
         result = run(
             "simulate", "doubler", "--workload", "wrong", "--backend", "amaranth", "--json"
@@ -243,7 +252,11 @@ class TestAnswers:
         (["generate", "doubler", "--set", "bit=7"], "there is no parameter 'bit'", 1),
         (["generate", "doubler", "--preset", "smal"], "did you mean small?", 1),
         (["generate", "doubler", "--config", "none.toml"], "none.toml", 1),
-        (["generate", "doubler", "--bus", "pci"], "'pci' is not one of 'axi', 'lite', 'uart', 'stream'", 2),
+        (
+            ["generate", "doubler", "--bus", "pci"],
+            "'pci' is not one of 'axi', 'lite', 'uart', 'stream'",
+            2,
+        ),
         (["simulate", "doubler", "--workload", "randon"], "did you mean random?", 1),
         (["simulate", "doubler", "--backend", "amarant"], "did you mean amaranth?", 1),
         (["simulate", "doubler", "--samples", "0"], "--samples", 2),
