@@ -7,11 +7,15 @@ standard deviation at signal amplitude 1 is ``sigma = (2 * R * Eb/N0) ** -0.5``.
 """
 
 from dataclasses import dataclass
-from math import erfc, log, sqrt
+from math import erfc, exp, log, sqrt
 
 import numpy as np
+import torch
 
 from ..fixed import limits, quantise
+
+_DEPTH = 30.0
+"""exp(-30) = 1e-13: how rare, among wrong bits, the values are that are still drawn often."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,34 @@ class Awgn:
         noise *= np.float32(self.sigma)
         noise += 1 - 2 * words.astype(np.float32)
         return noise
+
+    def send_wrong(
+        self, words: np.ndarray, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`send`, given that exactly ``count`` hard decisions of each word are wrong.
+
+        The second result, float64 [frames], is what each word counts, 1 on average: for the
+        sake of rare events a quarter of the words has a wrong bit whose received value lies
+        far beyond the decision's edge more often than in truth.
+        """
+        wrong = _subsets(len(words), words.shape[1], count, rng)
+        noise = rng.standard_normal(words.shape, np.float32)
+        edge = np.float32(-1 / self.sigma)
+        while len(over := np.flatnonzero(noise.reshape(-1) <= edge)):
+            noise.reshape(-1)[over] = rng.standard_normal(len(over), np.float32)
+        tail, weight = 1 - rng.random(wrong.shape), np.ones(len(words))
+        if count:
+            # Of the first wrong bit, the probability of values beyond its own: uniform on 0..1
+            # in truth, and in a quarter of the words its logarithm, down to -_DEPTH.
+            far = rng.random(len(words)) < 0.25
+            tail[far, 0] = np.exp(-_DEPTH * (1 - tail[far, 0]))
+            density = np.where(tail[:, 0] >= exp(-_DEPTH), 1 / (_DEPTH * tail[:, 0]), 0)
+            weight = 1 / (0.75 + 0.25 * density)
+        beyond = torch.special.ndtri(torch.from_numpy(self.error_probability * tail)).numpy()
+        value = 1 + np.float32(self.sigma) * noise
+        beyond = np.minimum(1 + self.sigma * beyond, -1e-12).astype(np.float32)
+        np.put_along_axis(value, wrong, beyond, axis=1)
+        return value * (1 - 2 * words.astype(np.float32)), weight
 
     def llr(self, received: np.ndarray) -> np.ndarray:
         """The LLRs of ``received`` values."""
@@ -97,7 +129,7 @@ class Quantiser:
     """
 
     bits: int = 5
-    step: float = 0.125
+    step: float = 0.1
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 16:
@@ -129,3 +161,17 @@ def magnitude(y: np.ndarray) -> np.ndarray:
     """
     y = np.asarray(y)
     return np.abs(y) if y.dtype.kind == "f" else np.where(y < 0, ~y, y)
+
+
+def _subsets(frames: int, n: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """int64 [frames, count]: ``count`` distinct numbers below n, every set equally likely."""
+    if count * count > n:  # few draws would be distinct
+        return np.argsort(rng.random((frames, n), np.float32), axis=1)[:, :count]
+    chosen = rng.integers(0, n, (frames, count))
+    again = np.arange(frames)
+    while True:
+        ordered = np.sort(chosen[again], axis=1)
+        again = again[(ordered[:, 1:] == ordered[:, :-1]).any(1)]
+        if not len(again):
+            return chosen
+        chosen[again] = rng.integers(0, n, (len(again), count))

@@ -5,9 +5,9 @@ that a run can stop and be resumed, and gives the same counts wherever its decod
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import sqrt
+from math import log, sqrt
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,6 +92,20 @@ def wilson(events: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     middle = share + square / 2
     half = z * sqrt(share * (1 - share) / trials + square / trials / 4)
     return max((middle - half) / (1 + square), 0.0), (middle + half) / (1 + square)
+
+
+def ebn0_at(curve: Mapping[float, float], fer: float) -> float:
+    """The Eb/N0, in dB, at which a ``curve`` of error rates by Eb/N0 has the rate ``fer``.
+
+    Between two points, and beyond the outer two, the rate's logarithm is taken as linear.  The
+    loss in dB of a decoder with rate ``fer`` at ``ebn0`` is thus ``ebn0 - ebn0_at(curve, fer)``.
+    """
+    points = sorted(curve.items())
+    if len(points) < 2 or not all(rate > 0 for _, rate in points) or not fer > 0:
+        raise ValueError("a curve needs two points, and rates above 0; count more frames")
+    high = next((i for i, (_, rate) in enumerate(points[1:-1], 1) if rate <= fer), len(points) - 1)
+    (x0, y0), (x1, y1) = points[high - 1], points[high]
+    return x0 + (x1 - x0) * log(fer / y0) / log(y1 / y0)
 
 
 def simulate(

@@ -81,6 +81,8 @@ class Grand:
             "queries": self._table(Patterns.queries, Staircase.worst_queries),
             "cycles": self._table(Patterns.cycles, Staircase.worst_cycles),
         }
+        self.worst = {name: int(table[:, -1].max()) for name, table in self._costs.items()}
+        """Of each cost, the most that a word can take: that of an abandoned one."""
         # Syndromes as integers: 32 bits, sign included, halve the work of the search.
         dtype = np.int32 if code.checks <= 31 else np.int64
         self._columns = self._put(np.append(code.columns, 0).astype(dtype))

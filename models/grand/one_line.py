@@ -39,7 +39,8 @@ class OneLine(Grand):
         if max_queries is not None and max_queries < 1:
             raise ValueError(f"max_queries = {max_queries} leaves not even the hard decision")
         self.max_queries = max_queries
-        del self._costs["cycles"]
+        del self._costs["cycles"], self.worst["cycles"]
+        self.worst["queries"] = min(self.worst["queries"], max_queries or self.worst["queries"])
 
     def __str__(self) -> str:
         most = f" up to {self.max_queries} queries" if self.max_queries else ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from thresher.models.codes.channel import Awgn, Bsc, Quantiser, hard, magnitude
 from thresher.models.codes.linear import random_code
-from thresher.models.codes.montecarlo import Tally, random_bits, simulate, wilson
+from thresher.models.codes.montecarlo import Tally, ebn0_at, random_bits, simulate, wilson
 
 
 @pytest.fixture
@@ -36,6 +36,30 @@ def test_awgn_noise_and_llr(rng):
     assert np.allclose(channel.llr(received), density[0] - density[1], atol=1e-4)
 
 
+def test_awgn_with_a_given_number_of_wrong_bits(rng):
+    channel = Awgn(0.9)
+    words = random_bits(rng, 6000, 16)
+    free = channel.send(words, rng)
+    sign = 1.0 - 2.0 * words
+    for count in (0, 1, 3, 16):
+        received, weight = channel.send_wrong(words, count, rng)
+        wrong = hard(received) != words
+        assert (wrong.sum(1) == count).all()
+        assert wrong.mean(0) == pytest.approx(count / 16, abs=0.05)  # any position
+        assert weight.mean() == pytest.approx(1, abs=0.05)
+        # Given right or wrong, a value has the same distribution as without the condition.
+        for chosen, there in ((wrong, hard(free) != words), (~wrong, hard(free) == words)):
+            if chosen.any():
+                expected = (free * sign)[there]
+                counts = np.broadcast_to(weight[:, None], words.shape)[chosen] / chosen.sum()
+                for share in (0.1, 0.5, 0.9):
+                    below = (received * sign)[chosen] <= np.quantile(expected, share)
+                    assert counts[below].sum() == pytest.approx(share, abs=0.05)
+        if count == 1:  # one in ten thousand wrong bits is drawn often, and counts little
+            far = received[wrong] * sign[wrong] < np.quantile(-np.abs(received), 0.001)
+            assert weight[far].max() < 0.2
+
+
 def test_bsc_flips_with_its_probability(rng):
     channel = Bsc(0.03)
     words = random_bits(rng, 2000, 64)
@@ -46,7 +70,7 @@ def test_bsc_flips_with_its_probability(rng):
 
 
 def test_quantiser_keeps_signs_and_saturates():
-    quantise = Quantiser(5, 0.125)
+    quantise = Quantiser(5, step=0.125)
     y = np.array([-9.0, -2.0, -0.126, -0.125, -0.1, -1e-9, 0.0, 0.1, 0.125, 1.9, 2.0, np.inf])
     assert quantise(y).tolist() == [-16, -16, -2, -1, -1, -1, 0, 0, 1, 15, 15, 15]
     assert hard(quantise(y)).tolist() == hard(y).tolist()
@@ -149,6 +173,14 @@ def test_a_foreign_state_is_refused(tmp_path):
     state.write_text("{}")
     with pytest.raises(ValueError, match="not the state of a simulation; remove it"):
         run(frames=100, state=state)
+
+
+def test_decibels_between_points_of_a_curve():
+    curve = {4.0: 1e-1, 5.0: 1e-2, 6.0: 1e-4}
+    for ebn0, rate in ((4.0, 1e-1), (4.5, 10**-1.5), (5.5, 1e-3), (7.0, 1e-6), (3.5, 10**-0.5)):
+        assert ebn0_at(curve, rate) == pytest.approx(ebn0)
+    with pytest.raises(ValueError, match="two points, and rates above 0"):
+        ebn0_at({4.0: 0.1, 5.0: 0.0}, 1e-2)
 
 
 def test_an_empty_tally_has_no_rate():

@@ -114,7 +114,7 @@ def test_one_line_at_no_offset_is_orbgrand():
     assert np.array_equal(decoder.patterns.hw[by_weight], np.sort(decoder.patterns.hw))
 
 
-@pytest.mark.parametrize("checks", [8, 16, 23, 31, 40, 63])
+@pytest.mark.parametrize("checks", [8, 23, 31, 63])
 def test_searches_agree(checks):
     """Testing in order and meeting in the middle, in 32 and 64 bits, with few and many matches."""
     rng = np.random.default_rng(checks)
