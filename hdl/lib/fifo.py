@@ -1,6 +1,6 @@
 """A queue over any payload shape."""
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -65,8 +65,9 @@ class Fifo(Component):
         ]
 
     def _queue(self, m: Module, enter: Signal, leave: Signal) -> None:
-        # The register behind a block RAM holds one payload of the depth.
-        rows = self.depth - self.block
+        # The register behind a block RAM holds one payload of the depth, so that a row less
+        # would do; but addresses of a power of two wrap round by themselves.
+        rows = self.depth - (self.block and not _is_power(self.depth))
         # A row is never written and read at once: it would have to be free and filled.
         m.submodules.memory = memory = Memory(
             shape=self._shape, depth=rows, init=[], attrs=NEVER_COLLIDES
@@ -84,12 +85,12 @@ class Fifo(Component):
             ]
             return
         read = memory.read_port()
-        stored = Signal(range(rows + 1))  # filled rows
-        m.d.comb += read.en.eq((stored != 0) & (~self.o.valid | self.o.ready))
+        stored = Signal()  # a row is filled: there is more than what stands in the register
+        m.d.comb += stored.eq(self.level[1:].any() | (self.level[0] & ~self.o.valid))
+        m.d.comb += read.en.eq(stored & (~self.o.valid | self.o.ready))
         self._advance(m, read.addr, read.en, rows)
-        with m.If(enter != read.en):
-            m.d.sync += stored.eq(stored + Mux(enter, 1, -1))
-        m.d.comb += [self.i.ready.eq(stored != rows), self.o.payload.eq(read.data)]
+        # Where a row is left out, all others are filled only when the register has long been.
+        m.d.comb += [self.i.ready.eq(self.level != self.depth), self.o.payload.eq(read.data)]
         with m.If(read.en):
             m.d.sync += self.o.valid.eq(1)
         with m.Elif(leave):
@@ -100,5 +101,10 @@ class Fifo(Component):
         """Steps ``address`` round a memory of ``rows`` rows whenever ``enable``."""
         counter = Signal(range(rows))
         m.d.comb += address.eq(counter)
+        last = Const(0) if _is_power(rows) else counter == rows - 1
         with m.If(enable):
-            m.d.sync += counter.eq(Mux(counter == rows - 1, 0, counter + 1))
+            m.d.sync += counter.eq(Mux(last, 0, counter + 1))
+
+
+def _is_power(number: int) -> bool:
+    return number & (number - 1) == 0
