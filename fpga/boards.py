@@ -140,22 +140,22 @@ def board(name: str) -> Board:
 
 
 def serial_line(chosen: Board, platform: Any, pins: str | None = None) -> SerialLine:
-    """The board's UART, or ``pins``: ``RX,TX``, each a pin of the FPGA's package or
+    """The board's UART, or ``pins`` at 3.3 V: ``RX,TX``, each a pin of the FPGA's package or
     ``CONNECTOR:PIN``; the second may leave out the connector.
 
     Raises :class:`ValueError` for pins that are not so, or for a board without a UART of
     whose pins none are known here.
     """
-    pins = pins or (None if ("uart", 0) in platform.resources else UART_PINS.get(chosen.module))
-    if pins is None:
-        if ("uart", 0) not in platform.resources:
-            raise ValueError(
-                f"board {chosen.name} has no UART; name two free pins for it, --uart RX,TX, "
-                f"{_pins_there_are(platform)}"
-            )
-        resource = ("uart", 0)
+    resource = ("uart", 0)
+    if pins is None and resource in platform.resources:
         lines = {io.name: io.ios[0] for io in platform.resources[resource].ios}
         return SerialLine(resource, lines["rx"].names[0], lines["tx"].names[0])
+    pins = pins or UART_PINS.get(chosen.module)
+    if pins is None:
+        raise ValueError(
+            f"board {chosen.name} has no UART; name two free pins for it, --uart RX,TX, "
+            f"{_pins_there_are(platform)}"
+        )
     given = pins.split(",")
     if len(given) != 2 or not all(given) or given[0] == given[1]:
         raise ValueError(
@@ -180,14 +180,13 @@ def serial_line(chosen: Board, platform: Any, pins: str | None = None) -> Serial
 
 def _check_pin(pin: str, platform: Any) -> None:
     """Of a connector, that it is there; of the package, only vendors know."""
-    connector, colon, _ = pin.partition(":")
-    names = {f"{name}_{number}": c for (name, number), c in platform.connectors.items()}
+    connector, colon, number = pin.partition(":")
     if not colon:
         return
+    names = {f"{name}_{number}": c for (name, number), c in platform.connectors.items()}
     if connector not in names:
         raise ValueError(unknown("connector", connector, names))
     there = names[connector].mapping
-    number = pin.partition(":")[2]
     if number not in there:
         raise ValueError(
             f"connector {connector} has no pin {number!r}; it has: {', '.join(map(str, there))}"
