@@ -204,12 +204,13 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
         return value[:width]
 
     def emit_part(self, cell_idx: int, cell: Any) -> None:
-        width = len(super().shorten_operand(cell.value, signed=cell.value_signed))
-        if width > cell.width:  # shift it whole, then take the low bits
-            part, whole = self.cell_wires[cell_idx], self.builder.wire(width)
+        short = len(super().shorten_operand(cell.value, signed=cell.value_signed))
+        wide, cell = max(short, cell.width), copy(cell)
+        cell.value = cell.value[:wide]
+        if wide > cell.width:  # shift it whole, then take the low bits
+            part, whole = self.cell_wires[cell_idx], self.builder.wire(wide)
             self.builder.connect(part.name, f"{whole.name} [{cell.width - 1}:0]")
-            self.cell_wires[cell_idx], cell = whole, copy(cell)
-            cell.value, cell.width = cell.value[:width], width
+            self.cell_wires[cell_idx], cell.width = whole, wide
         super().emit_part(cell_idx, cell)
 
     def emit_memory(self, cell_idx: int, cell: Any) -> None:
