@@ -234,10 +234,12 @@ class Serial:
         timeout: int = 1 << 16,
         pins: tuple[str, str] = ("rx", "tx"),
         wave: Wave | None = None,
+        verilog: str | None = None,
     ) -> None:
         """``divisor``: clock cycles a bit.  ``timeout``: cycles that :meth:`read` waits for a
-        byte.  ``pins``: the top level's input and output."""
-        self._instance = Instance(build(top, trace_format(wave)))
+        byte.  ``pins``: the top level's input and output.  ``verilog`` runs in place of the
+        top level's own (:func:`~thresher.sim.build.build`)."""
+        self._instance = Instance(build(top, trace_format(wave), verilog))
         if wave is not None:
             self._instance.trace(wave)
         numbers = {pin.name: number for number, pin in enumerate(self._instance.build.pins)}

@@ -7,23 +7,32 @@ import re
 import subprocess
 import zlib
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from thresher.hdl.engine import Engine, engine
+from thresher.hdl.generate import describe_top
+from thresher.hdl.lib.uart import Line
 from thresher.models.config import EngineConfig, parameter
 from thresher.sim.toolchain import ToolMissing, verilator
+from thresher.sim.transport import Serial
 
 pytest.importorskip("amaranth_boards", reason="needs the extra [fpga]")
 
 from thresher.fpga import build as build_module
 from thresher.fpga.boards import board, boards, serial_line
 from thresher.fpga.build import TimingNotMet, build
+from thresher.fpga.devices import device
 from thresher.fpga.fit import DoesNotFit
 from thresher.fpga.flow import Outcome
+from thresher.fpga.netlist import simulation_verilog
+from thresher.fpga.package.driver import Engine as Driver
+from thresher.fpga.package.driver import Uart
 from thresher.fpga.resources import Resources
 from thresher.fpga.tools import ToolFailed
+from thresher.fpga.yosys import synthesise
 
 
 class EchoConfig(EngineConfig):
@@ -297,6 +306,24 @@ def test_a_bitstream_for_icebreaker(tmp_path):
     assert built.fmax_mhz > 12
     assert built.utilisation["SB_IO"][0] == 4, "clock, rx, tx, lamp"
     assert 300 < built.resources.lut < 1000
+
+
+@pytest.mark.parametrize("where", ["ice40-up5k", "ecp5-25k"])
+def test_what_synthesis_made_answers_on_its_line(where):
+    """The mapped netlist, with the cells' models, behind the driver that lies on boards' disks."""
+    pytest.importorskip("pyosys", reason="needs the extra [fpga]")
+    top = describe_top(ECHO, EchoConfig(), "uart", "top", line=Line(4))
+    verilog = simulation_verilog(synthesise(top.component, device(where)))
+    words = np.arange(700) % 256
+    with Serial(top.component, 4, verilog=verilog) as line:
+        echo = Driver(top.description, Uart(line))
+        echo.registers.offset = 200
+        found = echo.run({"i": words}, {"o": len(words)})
+        echo.send("i", words[:9])
+        echo.reset()
+        again = echo.run({"i": words[:5]}, {"o": 5})
+    np.testing.assert_array_equal(found["o"], (words + 200) % 256)
+    np.testing.assert_array_equal(again["o"], (words[:5] + 200) % 256)
 
 
 def test_a_design_that_does_not_fit_fails_before_place_and_route(tmp_path, monkeypatch):
