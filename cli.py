@@ -35,6 +35,9 @@ app = typer.Typer(
 
 Bus = Literal["axi", "stream"]
 Wrapper = Literal["axi", "lite", "uart", "stream"]
+Depth = Annotated[
+    int, typer.Option(min=2, help="Words that a stream's queue holds (of lite and uart).")
+]
 Stall = Literal["none", "random", "alternate"]
 
 
@@ -102,17 +105,22 @@ def generate(
     bus: Annotated[
         Wrapper,
         typer.Option(
-            help="AXI4-Stream and AXI4-Lite, all on AXI4-Lite, all behind a UART (1 Mbaud at "
-            "100 MHz), or the bare streams."
+            help="AXI4-Stream and AXI4-Lite, all on AXI4-Lite, all behind a UART, or the bare "
+            "streams."
         ),
     ] = "axi",
+    depth: Depth = 512,
+    divisor: Annotated[int, typer.Option(min=4, help="Clock cycles a bit of the UART.")] = 100,
 ) -> Answer:
     """Write an engine as ENGINE.v, and ENGINE.json that describes it."""
     engine, config = configured
     from .hdl.generate import generate as write
+    from .hdl.lib.uart import Line
 
+    line = Line(divisor)
     with screen.working(f"generating {engine.name}"):
-        files = [str(file) for file in write(engine, config, directory, bus)]
+        found = write(engine, config, directory, bus, depth=depth, line=line)
+    files = [str(file) for file in found]
     data = {"engine": engine.name, "config": config.model_dump(mode="json"), "files": files}
     return Answer(data, [Text(file) for file in files])
 
@@ -276,7 +284,7 @@ def build(
             metavar="RX,TX", help="The serial line's pins: package pins or CONNECTOR:PIN."
         ),
     ] = None,
-    depth: Annotated[int, typer.Option(min=2, help="Words that a stream's queue holds.")] = 512,
+    depth: Depth = 512,
     seed: Annotated[int, typer.Option(min=1, help="Of place and route.")] = 1,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a tool may take.")] = 1800,
 ) -> Answer:
