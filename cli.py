@@ -36,7 +36,7 @@ app = typer.Typer(
 Bus = Literal["axi", "stream"]
 Wrapper = Literal["axi", "lite", "uart", "stream"]
 Depth = Annotated[
-    int, typer.Option(min=2, help="Words that a stream's queue holds (of lite and uart).")
+    int, typer.Option(min=2, help="Words in the queue of each stream, where it has one.")
 ]
 Stall = Literal["none", "random", "alternate"]
 

@@ -12,6 +12,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from thresher.cli import main
 from thresher.hdl.engine import Engine, engine
 from thresher.hdl.generate import describe_top
 from thresher.hdl.lib.uart import Line
@@ -22,7 +23,7 @@ from thresher.sim.transport import Serial
 pytest.importorskip("amaranth_boards", reason="needs the extra [fpga]")
 
 from thresher.fpga import build as build_module
-from thresher.fpga.boards import board, boards, serial_line
+from thresher.fpga.boards import boards
 from thresher.fpga.build import TimingNotMet, build
 from thresher.fpga.devices import device
 from thresher.fpga.fit import DoesNotFit
@@ -90,23 +91,7 @@ def texts(folder):
     return {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".bit"}
 
 
-# Boards by name.
-
-
-def test_names():
-    assert board("ulx3s").module == board("ulx3s_85f").module == "ulx3s"
-    assert board("ulx3s_85f").platform().device == "LFE5U-85F"
-    assert board("ulx3s").platform().device == "LFE5U-12F", "the first of the variants"
-    assert board("orangecrab").name == "orangecrab_r0_2", "the highest revision"
-    assert board("upduino").name == "upduino_v3"
-    assert {"arty_a7_35", "arty_a7_100", "nitefury_ii", "tang_primer_20k_dock"} <= set(boards())
-
-
-def test_unknown_boards():
-    with pytest.raises(KeyError, match="no board 'ulx4s'; did you mean ulx3s"):
-        board("ulx4s")
-    with pytest.raises(KeyError, match=r"known: .*icebreaker.*versa_ecp5_5g"):
-        board("?")
+# Boards and pins that cannot be used.
 
 
 @pytest.mark.parametrize(
@@ -140,17 +125,6 @@ def test_bad_pins(pins, reason, tmp_path):
         build(ECHO, EchoConfig(), "ulx3s", tmp_path / "new", uart=pins)
     assert not (tmp_path / "new").exists()
     gc.collect()  # of what the platform began, now rather than in another test
-
-
-def test_pins_of_the_serial_line():
-    def line(name, pins=None):
-        found = serial_line(board(name), board(name).platform(), pins)
-        return found.rx, found.tx
-
-    assert line("ulx3s") == ("M1", "L4")
-    assert line("ulx3s", "gpio_0:1+,2-") == ("gpio_0:1+", "gpio_0:2-")
-    assert line("orangecrab") == ("io_0:0", "io_0:1")
-    assert line("fomu_pvt", "A1,pin_0") == ("A1", "pin_0")
 
 
 # What is written.
@@ -291,6 +265,16 @@ def test_every_board(name, no_tools, tmp_path):
     if reason:
         assert re.match(f"board {name} (cannot be used|has no UART)", reason)
     assert bool(reason) != (tmp_path / "README.txt").exists()
+
+
+def test_the_verb(tmp_path, capfd):
+    given = ["build", "sparse_lstm", "--preset", "small", "--json", "-o", str(tmp_path / "new")]
+    assert main([*given, "--board", "de10_nano", "--depth", "16"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["make"] == "sh build_sparse_lstm_de10_nano.sh"
+    assert sorted(answer["files"]) == sorted(map(str, (tmp_path / "new").iterdir()))
+    assert main([*given, "--board", "de10"]) == 1
+    assert "did you mean de0 or de10_nano" in capfd.readouterr().err
 
 
 # Free tools.
