@@ -39,11 +39,13 @@ UART_PINS = {
 _REVISION = re.compile(r"_[rv]\d+(_\d+)*$")
 
 _VOLTS_3V3 = (
-    (XilinxPlatform, {"IOSTANDARD": "LVCMOS33"}),
-    (AlteraPlatform, {"io_standard": "3.3-V LVTTL"}),
-    (SiliconBluePlatform, {"IO_STANDARD": "SB_LVCMOS"}),
-    ((GowinPlatform, LatticePlatform), {"IO_TYPE": "LVCMOS33"}),
+    (XilinxPlatform, {"IOSTANDARD": "LVCMOS33"}, {"PULLUP": "TRUE"}),
+    (AlteraPlatform, {"io_standard": "3.3-V LVTTL"}, {"weak_pull_up_resistor": "ON"}),
+    (SiliconBluePlatform, {"IO_STANDARD": "SB_LVCMOS"}, {"PULLUP": 1}),
+    (LatticePlatform, {"IO_TYPE": "LVCMOS33"}, {"PULLMODE": "UP"}),
+    (GowinPlatform, {"IO_TYPE": "LVCMOS33"}, {"PULL_MODE": "UP"}),
 )
+"""By vendor, what makes a pin one of 3.3 V, and what pulls it up."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +168,14 @@ def serial_line(chosen: Board, platform: Any, pins: str | None = None) -> Serial
         tx = f"{rx.partition(':')[0]}:{tx}"
     for pin in (rx, tx):
         _check_pin(pin, platform)
-    attributes = next((Attrs(**a) for kind, a in _VOLTS_3V3 if isinstance(platform, kind)), Attrs())
+    found = ((level, pull) for kind, level, pull in _VOLTS_3V3 if isinstance(platform, kind))
+    level, pull = next(found, ({}, {}))
     resource = Resource(
         "serial_line",
         0,
-        Subsignal("rx", Pins(rx, dir="i")),
+        Subsignal("rx", Pins(rx, dir="i"), Attrs(**pull)),  # quiet while nothing is plugged in
         Subsignal("tx", Pins(tx, dir="o")),
-        attributes,
+        Attrs(**level),
     )
     platform.add_resources([resource])
     return SerialLine(("serial_line", 0), rx, tx)

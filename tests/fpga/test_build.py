@@ -157,6 +157,13 @@ def test_files_of_a_bitstream(no_tools, tmp_path):
     assert "class Uart:" in found["thresher_driver.py"]
 
 
+def test_pins_of_a_connector_are_pulled_up(no_tools, tmp_path):
+    build(ECHO, EchoConfig(), "orangecrab", tmp_path)
+    constraints = (tmp_path / "echo_orangecrab_r0_2.lpf").read_text()
+    assert re.search(r'"serial_line_0__rx__io"\s+.*IO_TYPE=LVCMOS33 PULLMODE=UP', constraints)
+    assert re.search(r'"serial_line_0__tx__io"\s+.*IO_TYPE=LVCMOS33;', constraints)
+
+
 @pytest.mark.parametrize(
     ("name", "tool"),
     [("arty_a7", "vivado"), ("de10_nano", "quartus_sta"), ("machxo3_sk", "pnmainc")],
