@@ -8,7 +8,7 @@ family's block RAM has; anything richer costs fabric.
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, ShapeLike
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -22,16 +22,35 @@ one register on iCE40 and two on ECP5, and a multiplexer.
 """
 
 
+BLOCK_ROWS = 1024
+"""Rows, at least, of a memory that :class:`Ram` may divide."""
+
+BLOCK_BITS = 36
+"""Bits of a row, at least, of a memory that :class:`Ram` may divide."""
+
+
 class Ram(Component):
     """``depth`` rows of ``shape``, all 0 at first; one write port, one read port.
 
     A row that is read while it is written gives its old contents; ``collides=False``
     promises that it never happens and saves fabric (:data:`NEVER_COLLIDES`).  With
     ``parts > 1``, ``shape`` is an ``ArrayLayout`` and each bit of ``write_en`` writes one
-    of that many equal parts of the row.
+    of that many equal parts of the row.  With ``clear=True`` there is ``read_clear``: high
+    together with ``read_en``, it makes the output 0, by the reset of the memory's own output
+    register where there is one (ECP5, Xilinx, LUT RAM).
+
+    A wide memory a little deeper than a power of two of rows is made of two, which takes less
+    block RAM than the next power of two (:data:`BLOCK_ROWS`, :data:`BLOCK_BITS`).
     """
 
-    def __init__(self, shape: ShapeLike, depth: int, parts: int = 1, collides: bool = True):
+    def __init__(
+        self,
+        shape: ShapeLike,
+        depth: int,
+        parts: int = 1,
+        collides: bool = True,
+        clear: bool = False,
+    ):
         if depth < 2:
             raise ValueError(f"depth = {depth}; a Ram has at least 2 rows (else use a register)")
         if parts != 1:
@@ -41,33 +60,77 @@ class Ram(Component):
                 raise ValueError(f"parts = {parts} does not divide {shape.length} elements")
         self._shape, self._depth, self._parts = shape, depth, parts
         self._attrs = {} if collides else NEVER_COLLIDES
-        super().__init__(
-            {
-                "write_en": In(parts),
-                "write_addr": In(range(depth)),
-                "write_data": In(shape),
-                "read_en": In(1, init=1),
-                "read_addr": In(range(depth)),
-                "read_data": Out(shape),
-            }
-        )
+        self._clear = clear
+        members = {
+            "write_en": In(parts),
+            "write_addr": In(range(depth)),
+            "write_data": In(shape),
+            "read_en": In(1, init=1),
+            "read_addr": In(range(depth)),
+            "read_data": Out(shape),
+        }
+        super().__init__(members | ({"read_clear": In(1)} if clear else {}))
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        below = 1 << ((self._depth - 1).bit_length() - 1)
+        wide = Shape.cast(self._shape).width >= BLOCK_BITS
+        if wide and below >= BLOCK_ROWS and self._depth - below <= below // 4:
+            self._divide(m, below)
+        else:
+            self._whole(m)
+        return m
+
+    def _divide(self, m: Module, below: int) -> None:
+        """Two memories, of the first ``below`` rows and of the rest."""
+        shown = Signal()  # whether the row on the output is one of the rest
+        write, read = self.write_addr[-1], self.read_addr[-1]
+        halves = []
+        for name, depth, is_rest in (("first", below, 0), ("rest", self._depth - below, 1)):
+            half = Ram(
+                self._shape, max(2, depth), self._parts, self._attrs == {}, clear=self._clear
+            )
+            m.submodules[name] = half
+            halves.append(half)
+            m.d.comb += [
+                half.write_en.eq(Mux(write == is_rest, self.write_en, 0)),
+                half.write_addr.eq(self.write_addr),
+                half.write_data.eq(self.write_data),
+                half.read_en.eq(self.read_en & (read == is_rest)),
+                half.read_addr.eq(self.read_addr),
+            ]
+            if self._clear:
+                m.d.comb += half.read_clear.eq(self.read_clear)
+        with m.If(self.read_en):
+            m.d.sync += shown.eq(read)
+        first, rest = (Value.cast(half.read_data) for half in halves)
+        m.d.comb += Value.cast(self.read_data).eq(Mux(shown, rest, first))
+
+    def _whole(self, m: Module) -> None:
         m.submodules.memory = memory = Memory(
             shape=self._shape, depth=self._depth, init=[], attrs=self._attrs
         )
         part = self._shape.length // self._parts if self._parts > 1 else None
-        write, read = memory.write_port(granularity=part), memory.read_port()
+        write = memory.write_port(granularity=part)
         m.d.comb += [
             write.en.eq(self.write_en),
             write.addr.eq(self.write_addr),
             write.data.eq(self.write_data),
-            read.en.eq(self.read_en),
-            read.addr.eq(self.read_addr),
-            self.read_data.eq(read.data),
         ]
-        return m
+        if not self._clear:
+            read = memory.read_port()
+            m.d.comb += [
+                read.en.eq(self.read_en),
+                read.addr.eq(self.read_addr),
+                self.read_data.eq(read.data),
+            ]
+            return
+        # Tools merge this register into the memory, as the output register that it has anyway.
+        read = memory.read_port(domain="comb")
+        held = Signal(Shape.cast(self._shape), reset_less=True)
+        m.d.comb += [read.addr.eq(self.read_addr), Value.cast(self.read_data).eq(held)]
+        with m.If(self.read_en):
+            m.d.sync += held.eq(Mux(self.read_clear, 0, read.data))
 
 
 class Rom(Component):

@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Memories: contents in simulation, and that they become block RAM and nothing else."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from amaranth.lib import data
@@ -8,19 +10,20 @@ from amaranth.sim import Simulator
 from thresher.fpga.devices import device
 from thresher.fpga.yosys import synthesise
 from thresher.hdl.lib.fifo import Fifo
-from thresher.hdl.lib.memory import Ram, Rom
+from thresher.hdl.lib.memory import BLOCK_BITS, BLOCK_ROWS, Ram, Rom
 
 
-@pytest.mark.parametrize(("depth", "parts"), [(2, 1), (5, 2), (16, 4)])
-def test_ram_gives_what_was_written_before(depth, parts):
-    dut = Ram(data.ArrayLayout(6, 4), depth, parts)
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize(("depth", "parts"), [(2, 1), (5, 2), (16, 4), (BLOCK_ROWS + 1, 2)])
+def test_ram_gives_what_was_written_before(depth, parts, clear):
+    dut = Ram(data.ArrayLayout(BLOCK_BITS // 4, 4), depth, parts, clear=clear)
     rng = np.random.default_rng(depth)
     rows = np.zeros((depth, 4), int)
 
     async def bench(ctx):
         held = rows[0].copy()
         for _ in range(200):
-            write, read = rng.integers(depth, size=2)
+            write, read = rng.integers(max(0, depth - 16), depth, size=2)
             enable, fetch = int(rng.integers(1 << parts)), rng.random() < 0.7
             row = rng.integers(64, size=4)
             ctx.set(dut.write_en, enable)
@@ -28,9 +31,12 @@ def test_ram_gives_what_was_written_before(depth, parts):
             ctx.set(dut.write_data, row.tolist())
             ctx.set(dut.read_en, int(fetch))
             ctx.set(dut.read_addr, int(read))
+            zero = clear and rng.random() < 0.3
+            if clear:
+                ctx.set(dut.read_clear, int(zero))
             await ctx.tick()
             if fetch:
-                held = rows[read].copy()
+                held = 0 * rows[read] if zero else rows[read].copy()
             for part in range(parts):
                 if enable >> part & 1:
                     elements = slice(part * 4 // parts, (part + 1) * 4 // parts)
@@ -68,6 +74,26 @@ def test_memories_become_block_ram_and_nothing_else(target, build, bram):
     assert mapped.resources.bram == bram[target]
     assert mapped.resources.ff == mapped.resources.lutram == 0
     assert mapped.resources.lut <= 2
+
+
+@pytest.mark.parametrize("target", ["ecp5-25k", "xc7"])
+@pytest.mark.parametrize("depth", [8, 300])
+def test_clearing_is_the_output_registers_reset(target, depth):
+    plain, clearing = (
+        synthesise(Ram(72, depth, collides=False, clear=clear), device(target)).resources
+        for clear in (False, True)
+    )
+    assert clearing == dataclasses.replace(plain, lut=clearing.lut)
+    assert clearing.lut <= plain.lut + 2
+
+
+def test_a_little_more_than_a_power_of_two_takes_little_more():
+    small, large, full = (
+        synthesise(Ram(72, depth, collides=False), device("ecp5-25k")).resources
+        for depth in (1024, 1280, 2048)
+    )
+    assert small.bram < large.bram < full.bram
+    assert large.lut <= 80  # a multiplexer
 
 
 @pytest.mark.parametrize("target", BLOCK)
