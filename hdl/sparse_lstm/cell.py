@@ -9,6 +9,7 @@ from ...models.sparse_lstm.config import SparseLstmConfig
 from ..lib.activation import TableFunction
 from ..lib.fixed import round_shift, saturate
 from ..lib.memory import Ram
+from .results import Results, word_layout
 from .sequencer import header_fields
 from .shape import Shape
 from .walker import Walker
@@ -20,14 +21,14 @@ DEPTH = 14
 class Cell(wiring.Component):
     """``elements`` LSTM cells a cycle, from accumulators to pruned states.
 
-    Follows the results of a step's last pass (``written`` groups of it stand in the
-    result memory) and delivers emissions of ``width`` units times the batch, one each
+    Follows the results of a step's last pass, group by group (see :class:`Results`), and
+    delivers emissions of ``width`` units times the batch, one each
     ``folds`` cycles.  The arithmetic is that of
     :mod:`thresher.models.sparse_lstm.config`; ``h`` is the state, ``keep`` marks those
     that ``threshold`` spares, ``valid`` the slots that hold a unit.
     """
 
-    def __init__(self, config: SparseLstmConfig, word: data.ArrayLayout):
+    def __init__(self, config: SparseLstmConfig):
         c = self.config = config
         sizes = self.sizes = Shape(config)
         context = unsigned(ceil_log2(c.contexts))
@@ -38,10 +39,8 @@ class Cell(wiring.Component):
             {
                 "token": In(stream.Signature(data.StructLayout(header_fields(c)))),
                 "results_free": Out(1),
-                "written": In(range(c.groups + 1)),
-                "result_address": Out(range(c.groups)),
-                "result_read": Out(1),
-                "result": In(word),
+                "result": In(word_layout(c)),
+                "result_write": In(1),
                 "bias": In(self.bias_layout),
                 "bias_address": In(range(max(2, self.bias_depth))),
                 "bias_write": In(1),
@@ -65,18 +64,28 @@ class Cell(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c, sizes = self.config, self.sizes
-        lanes = min(c.elements, c.batch)  # batch elements of a unit in one cycle
+        lanes = sizes.lanes
         advance = self._advance = Signal()
 
         m.submodules.walker = walker = Walker(c)
+        m.submodules.results = results = Results(c)
         at = walker.position
+        pick = Cat(
+            (walker.next.subset == subset) & (walker.next.batch_step == batch_step)
+            for subset in range(sizes.subsets)
+            for batch_step in range(sizes.batch_steps)
+        )
         wiring.connect(m, walker.token, wiring.flipped(self.token))
         m.d.comb += [
             walker.advance.eq(advance),
-            walker.written.eq(self.written),
-            self.result_address.eq(walker.address),
-            self.result_read.eq(walker.read),
+            walker.there.eq(results.there),
             self.results_free.eq(walker.free),
+            results.word.eq(self.result),
+            results.write.eq(self.result_write),
+            results.begin.eq(walker.begin),
+            results.end.eq(walker.end),
+            results.read.eq(advance),
+            results.pick.eq(pick),
         ]
         position = {1: at}
         for n in range(2, DEPTH):
@@ -84,15 +93,16 @@ class Cell(wiring.Component):
             with m.If(advance):
                 m.d.sync += position[n].eq(position[n - 1])
 
-        # Stage 1: choose; fetch bias and cell state.
-        accumulators = self._choose(m, at, lanes)
-        bias = self._bias(m, at, lanes)
+        accumulators = self._register(m, results.o, "accumulators", results.o.shape())
+        bias = self._bias(m, walker.next, lanes)
         word = data.ArrayLayout(signed(c.cell_bits), sizes.units * lanes)
         depth = max(2, c.contexts * sizes.emissions * sizes.folds)
         # A cell is read again only in its context's next step, long after it was written.
         m.submodules.cells = memory = Ram(word, depth, collides=False)
-        restart = self._register(m, at.start.word_select(at.batch_step, lanes), "restart")
-        m.d.comb += [memory.read_addr.eq(at.cell), memory.read_en.eq(advance)]
+        before = position[4]  # the cell state comes when the gates do
+        restart = before.start.word_select(before.batch_step, lanes)
+        restart = self._register(m, restart, "restart")
+        m.d.comb += [memory.read_addr.eq(before.cell), memory.read_en.eq(advance)]
 
         cells, states = [], []
         for u in range(sizes.units):
@@ -100,6 +110,7 @@ class Cell(wiring.Component):
                 gates = [accumulators[u][gate][b] for gate in range(4)]
                 biases = [bias[b][u][gate] for gate in range(4)]
                 cell = Mux(restart[b], 0, memory.read_data[u * lanes + b]).as_signed()
+                cell = self._register(m, cell, f"cell_before_{u}_{b}", signed(c.cell_bits))
                 new, state = self._element(m, f"{u}_{b}", gates, biases, cell)
                 cells.append(new)
                 states.append(state)
@@ -124,27 +135,8 @@ class Cell(wiring.Component):
         m.d.comb += named.eq(value)
         return named
 
-    def _choose(self, m, at, lanes):
-        """[unit][gate][lane] accumulators of this cycle's elements, in stage 2."""
-        c, sizes = self.config, self.sizes
-        per_unit = 4 * c.batch * c.accumulator_bits
-        subset_bits = sizes.units * per_unit
-        padding = sizes.group_emissions * sizes.width - sizes.row_units
-        padded = Cat(self.result.as_value(), Signal(padding * per_unit, name="no_units"))
-        subset = Signal(subset_bits)
-        m.d.comb += subset.eq(padded.word_select(at.subset, subset_bits))
-        chosen = [
-            subset.word_select(n, c.batch * c.accumulator_bits).word_select(
-                at.batch_step, lanes * c.accumulator_bits
-            )
-            for n in range(sizes.units * 4)
-        ]
-        lane_layout = data.ArrayLayout(signed(c.accumulator_bits), lanes)
-        layout = data.ArrayLayout(data.ArrayLayout(lane_layout, 4), sizes.units)
-        return self._register(m, Cat(chosen), "accumulators", layout)
-
     def _bias(self, m, at, lanes):
-        """[lane][unit][gate] biases of this cycle's elements, in stage 2.
+        """[lane][unit][gate] biases of the elements at stage 0, in stage 2.
 
         An index picks its own word for each batch element: as many copies as lanes.
         """
@@ -171,17 +163,18 @@ class Cell(wiring.Component):
                             m.d.comb += index.eq(at.indices[step * lanes + lane])
                 row = at.context * ((c.input_size - 1) * sizes.bias_words)
                 m.d.comb += memory.read_addr.eq(at.bias + row + index * sizes.bias_words)
-            read.append(memory.read_data)
+            # Block RAM is slow, and an adder comes next.
+            read.append(self._register(m, memory.read_data, f"biases_{lane}", self.bias_layout))
         return read if by_index else read * lanes
 
     def _element(self, m, name, gates, biases, cell):
-        """One cell: (c' in stage 8, h in stage 13) from stage 2's accumulators."""
+        """One cell: (c' in stage 8, h in stage 13) from stage 2's sums and stage 6's cell."""
         c = self.config
 
         def register(value, what):
             return self._register(m, value, f"{what}_{name}")
 
-        frac = c.accumulator_frac
+        frac = c.accumulator_frac - self.sizes.unused_bits
         tables = "sigmoid", "sigmoid", "tanh", "sigmoid"
         values = []
         for gate, (letter, table) in enumerate(zip("ifgo", tables, strict=True)):
@@ -190,18 +183,17 @@ class Cell(wiring.Component):
             # Block RAM is slow, and so is a multiplier: a register in between.
             values.append(register(value, f"{letter}_value"))  # stage 6
         i, f, g, o = values
-        for n in range(3, 7):
-            cell = register(cell, f"cell_{n}")
-
         kept, added = register(f * cell, "kept"), register(i * g, "added")  # stage 7
+        shift = c.gate_bits + max(c.gate_bits, c.cell_frac) - c.cell_frac
+        half = 1 << (shift - 1)  # summands of one sum: rounding it later costs a second carry
         total = self._name(
             m,
             (kept << max(c.gate_bits - c.cell_frac, 0))
-            + (added << max(c.cell_frac - c.gate_bits, 0)),
+            + (added << max(c.cell_frac - c.gate_bits, 0))
+            + half,
             f"cell_sum_{name}",
         )
-        shift = c.gate_bits + max(c.gate_bits, c.cell_frac) - c.cell_frac
-        cell = register(saturate(round_shift(total, shift), c.cell_bits), "cell")  # stage 8
+        cell = register(saturate(total >> shift, c.cell_bits), "cell")  # stage 8
 
         squashed = self._function(m, "tanh", cell, c.cell_frac, f"squash_{name}")
         squashed = register(squashed, "squashed")  # stage 11

@@ -97,7 +97,7 @@ class SparseLstm(wiring.Component):
         c = self.config
         m.submodules.sequencer = sequencer = Sequencer(c)
         m.submodules.multiplier = multiplier = Multiplier(c, sequencer.address_bits)
-        m.submodules.cell = cell = Cell(c, multiplier.word)
+        m.submodules.cell = cell = Cell(c)
 
         loaded = Signal(2)
         self._weights(m, multiplier, loaded[0])
@@ -107,10 +107,8 @@ class SparseLstm(wiring.Component):
         wiring.connect(m, multiplier.token, cell.token)
         m.d.comb += [
             multiplier.results_free.eq(cell.results_free),
-            multiplier.result_address.eq(cell.result_address),
-            multiplier.result_read.eq(cell.result_read),
             cell.result.eq(multiplier.result),
-            cell.written.eq(multiplier.written),
+            cell.result_write.eq(multiplier.result_write),
             cell.threshold.eq(self.threshold),
             sequencer.skip_states.eq(self.skip_states),
         ]
@@ -325,6 +323,5 @@ class SparseLstm(wiring.Component):
             "wait_output": self.h.valid & ~self.h.ready,
         }
         for name, event in events.items():
-            counter = getattr(self, name)
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
+            counter, seen = getattr(self, name), Signal(name=f"{name}_seen")
+            m.d.sync += [seen.eq(event), counter.eq(counter + seen)]

@@ -18,7 +18,7 @@ from ...models.sparse_lstm.config import SparseLstmConfig
 from ..lib.fifo import BLOCK_DEPTH
 from .cell import DEPTH
 from .layout import multiplied_columns
-from .multiplier import LATENCY
+from .multiplier import latency
 from .sequencer import PASSES
 from .shape import Shape
 
@@ -267,7 +267,10 @@ class _Engine:
             for k, entries in enumerate(lists):
                 while at[k] < len(entries):
                     appended, unit = entries[at[k]]
-                    offer = max(begin + 1, appended + 2, free[k] + 1)
+                    if begin <= appended and free[k] <= appended:
+                        offer = appended + 1
+                    else:
+                        offer = max(begin + 2, appended + 3, free[k] + 1)
                     if useful[unit]:
                         offers.append((offer, k))
                         break
@@ -299,7 +302,7 @@ class _Engine:
             move += 1
             if emission % sizes.group_emissions == 0:
                 group = emission // sizes.group_emissions
-                move = self._unfrozen(max(move, self.multiplier.issued[group] + LATENCY))
+                move = self._unfrozen(max(move, self.multiplier.issued[group] + latency(config)))
                 if group == config.groups - 1:
                     self.multiplier.free = move + 1
             else:

@@ -1,6 +1,7 @@
 """Column passes: weights times one column of each bank, added into the accumulators."""
 
-from itertools import pairwise
+from itertools import pairwise, product
+from math import ceil
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,11 +12,23 @@ from ...models.sparse_lstm.config import SparseLstmConfig
 from ..lib.arith import packed_products, tree_sum
 from ..lib.fixed import round_shift
 from ..lib.memory import Ram
+from .results import word_layout
 from .sequencer import header_fields, pass_layout
 from .shape import Shape
 
-LATENCY = 5
-"""Cycles from the issue of a group to the first in which its result counts as written."""
+FAN_OUT = 16
+"""Multipliers, an even number, that share a register of their operand."""
+
+
+def needs_sums(config: SparseLstmConfig) -> bool:
+    """Whether anything happens to a product before it is added to the accumulator."""
+    shifted = config.input_kind == "vector" and config.input_shift != 0
+    return config.banks > 1 or config.product_shift != 0 or shifted
+
+
+def latency(config: SparseLstmConfig) -> int:
+    """Cycles from the issue of a group to the first in which its result counts as written."""
+    return 5 if needs_sums(config) else 4
 
 
 class Multiplier(wiring.Component):
@@ -24,8 +37,7 @@ class Multiplier(wiring.Component):
     In cycle ``g`` of a pass, lane (bank k, row r, batch b) multiplies the bank's weight
     of row ``g * rows + r`` by the bank's operand of element b; the banks' products are
     added to the accumulator of (g, r, b).  The first pass of a step starts from zero; the
-    last writes not back but into the results, from which the cell unit reads while they
-    come (``written`` of the step's groups are there) and while the next step goes on.
+    last writes not back but to ``result``, a group in each cycle with ``result_write``.
 
     The weight word of an address must stand on ``weights`` in the cycle after the address
     (``read`` high); ``stall`` high keeps a cycle from being issued.  ``token`` goes high
@@ -35,10 +47,6 @@ class Multiplier(wiring.Component):
     def __init__(self, config: SparseLstmConfig, address_bits: int):
         self.config, self.sizes, self.address_bits = config, Shape(config), address_bits
         c = config
-        self.word = data.ArrayLayout(
-            data.ArrayLayout(data.ArrayLayout(signed(c.accumulator_bits), c.batch), 4),
-            self.sizes.row_units,
-        )
         super().__init__(
             {
                 "i": In(stream.Signature(pass_layout(c, address_bits))),
@@ -50,10 +58,8 @@ class Multiplier(wiring.Component):
                 ),
                 "token": Out(stream.Signature(data.StructLayout(header_fields(c)))),
                 "results_free": In(1),
-                "written": Out(range(c.groups + 1)),
-                "result_address": In(range(c.groups)),
-                "result_read": In(1),
-                "result": Out(self.word),
+                "result": Out(word_layout(c)),
+                "result_write": Out(1),
                 "busy": Out(1),
                 "wait_weights": Out(1),
                 "wait_results": Out(1),
@@ -96,7 +102,7 @@ class Multiplier(wiring.Component):
         control = data.StructLayout(
             {"go": 1, "first": 1, "last": 1, "is_input": 1, "group": unsigned(ceil_log2(groups))}
         )
-        stages = [Signal(control, name=f"stage_{n}") for n in range(5)]
+        stages = [Signal(control, name=f"stage_{n}") for n in range(latency(c))]
         m.d.comb += [
             stages[0].go.eq(self.read),
             stages[0].first.eq(current.first),
@@ -107,21 +113,62 @@ class Multiplier(wiring.Component):
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
 
-        operands = [Signal.like(current["values"], name=f"operands_{n}") for n in range(2)]
         weights = Signal.like(self.weights)
-        m.d.sync += [
-            operands[0].eq(current["values"]),
-            operands[1].eq(operands[0]),
-            weights.eq(self.weights),
-        ]
-        sums = self._sums(m, weights, operands[1], stages[2])
-        self._accumulate(m, sums, stages[3], stages[4])
+        m.d.sync += weights.eq(self.weights)
+        products = self._products(m, weights, self._operands(m, current["values"]))
+        sums = self._sums(m, products, stages[2]) if needs_sums(c) else products[0]
+        self._accumulate(m, sums, stages[-2], stages[-1])
         return m
 
-    def _sums(self, m, weights, operands, control):
-        """[unit][gate][batch] sums over the banks, two register stages after ``operands``."""
+    def _operands(self, m, values):
+        """[bank][batch][row] operands, two register stages after ``values``.
+
+        Multipliers lie far apart: no register serves more than :data:`FAN_OUT` of them.
+        Copies begin with different values, so that no tool takes them for one.
+        """
         c = self.config
-        # A last stage of shift and rounding differs between inputs and states.
+        before = Signal.like(values, name="operands")
+        m.d.sync += before.eq(values)
+
+        def copies(k, b):
+            shape = values[k][b].shape()
+            kept = [
+                Signal(shape, name=f"operand_{k}_{b}_{n}", init=n % (1 << shape.width - 1))
+                for n in range(ceil(c.rows / FAN_OUT))
+            ]
+            m.d.sync += [copy.eq(before[k][b]) for copy in kept]
+            return [kept[r // FAN_OUT] for r in range(c.rows)]
+
+        return [[copies(k, b) for b in range(c.batch)] for k in range(c.banks)]
+
+    def _products(self, m, weights, operands):
+        """[bank][row, batch] products, a register stage after the operands."""
+        c = self.config
+
+        def register(value):
+            held = Signal(value.shape(), name=name, reset_less=True)
+            m.d.sync += held.eq(value)
+            return held
+
+        products = []
+        for k in range(c.banks):
+            of_bank = {}
+            for b in range(c.batch):
+                for r in range(0, c.rows, 2):
+                    w0, w1, x = weights[k][r], weights[k][r + 1], operands[k][b][r]
+                    name = f"product_{k}_{r}_{b}"
+                    if c.dsp_pack:
+                        pair = packed_products(w0, w1, x, register)
+                    else:
+                        pair = register(w0 * x), register(w1 * x)
+                    of_bank[r, b], of_bank[r + 1, b] = pair
+            products.append([of_bank[key] for key in product(range(c.rows), range(c.batch))])
+        return products
+
+    def _sums(self, m, products, control):
+        """[row, batch] sums over the banks, a register stage after the products."""
+        c = self.config
+        # Shift and rounding differ between inputs and states.
         state_shift, input_shift = c.product_shift, c.product_shift - c.input_shift
         two_kinds = c.input_kind == "vector" and state_shift != input_shift
         is_input = Signal()
@@ -132,73 +179,45 @@ class Multiplier(wiring.Component):
             return Mux(is_input, round_shift(product, input_shift), state) if two_kinds else state
 
         sums = []
-        products = {}
-        for k in range(c.banks):
-            for b in range(c.batch):
-                for r in range(0, c.rows, 2):
-
-                    def register(value, name=f"product_{k}_{r}_{b}"):
-                        held = Signal(value.shape(), name=name, reset_less=True)
-                        m.d.sync += held.eq(value)
-                        return held
-
-                    w0, w1, x = weights[k][r], weights[k][r + 1], operands[k][b]
-                    if c.dsp_pack:
-                        pair = packed_products(w0, w1, x, register)
-                    else:
-                        pair = register(w0 * x), register(w1 * x)
-                    products[k, r, b], products[k, r + 1, b] = pair
-        for r in range(c.rows):
-            for b in range(c.batch):
-                total = Signal(signed(c.accumulator_bits), name=f"sum_{r}_{b}", reset_less=True)
-                m.d.sync += total.eq(tree_sum([rounded(products[k, r, b]) for k in range(c.banks)]))
-                sums.append(total)
+        for n, of_row in enumerate(zip(*products, strict=True)):
+            r, b = divmod(n, c.batch)
+            total = Signal(signed(c.accumulator_bits), name=f"sum_{r}_{b}", reset_less=True)
+            m.d.sync += total.eq(tree_sum([rounded(product) for product in of_row]))
+            sums.append(total)
         return sums
 
     def _accumulate(self, m, sums, fetch: Value, store: Value):
-        """Read, add and write back the accumulators; keep the results of last passes."""
+        """Read, add and write back the accumulators, or hand them on."""
         c, groups = self.config, self.config.groups
-        before = Signal(self.word)
-        after = Signal(self.word)
-        m.d.comb += Cat(after.as_value()).eq(
-            Cat(
-                (total + Mux(store.first, 0, old).as_signed())[: c.accumulator_bits]
-                for total, old in zip(sums, _leaves(before), strict=True)
-            )
-        )
+        before = Signal(word_layout(c))
         if groups == 1:
-            m.d.comb += before.eq(self._register(m, after, store.go))
+            held = Signal.like(before)
+            with m.If(store.go):
+                m.d.sync += held.eq(self.result)
+            with m.If(~store.first):
+                m.d.comb += before.eq(held)
         else:
             # The group that is fetched is the one after the group that is stored.
-            m.submodules.accumulators = memory = Ram(self.word, groups, collides=False)
+            memory = Ram(before.shape(), groups, collides=False, clear=True)
+            m.submodules.accumulators = memory
             m.d.comb += [
                 memory.read_addr.eq(fetch.group),
                 memory.read_en.eq(fetch.go),
+                memory.read_clear.eq(fetch.first),
                 before.eq(memory.read_data),
                 memory.write_addr.eq(store.group),
-                memory.write_data.eq(after),
+                memory.write_data.eq(self.result),
                 memory.write_en.eq(store.go & ~store.last),
             ]
-        # Read only once they are ``written``.
-        m.submodules.results = memory = Ram(self.word, max(2, groups), collides=False)
         m.d.comb += [
-            memory.write_addr.eq(store.group),
-            memory.write_data.eq(after),
-            memory.write_en.eq(store.go & store.last),
-            memory.read_addr.eq(self.result_address),
-            memory.read_en.eq(self.result_read),
-            self.result.eq(memory.read_data),
+            self.result.as_value().eq(
+                Cat(
+                    (total + old)[: c.accumulator_bits]
+                    for total, old in zip(sums, _leaves(before), strict=True)
+                )
+            ),
+            self.result_write.eq(store.go & store.last),
         ]
-        with m.If(self.token.valid):
-            m.d.sync += self.written.eq(0)
-        with m.Elif(memory.write_en):
-            m.d.sync += self.written.eq(self.written + 1)
-
-    def _register(self, m, value, enable):
-        held = Signal.like(value)
-        with m.If(enable):
-            m.d.sync += held.eq(value)
-        return held
 
 
 def _leaves(word):

@@ -58,7 +58,8 @@ class StateList(wiring.Component):
 
     ``clear`` empties the list of ``read_context``; entries are appended to the list of
     ``write_context``.  While ``read`` is high the list of ``read_context`` is offered on
-    ``o`` entry by entry (II 1); an entry appended in cycle t can be offered in t + 2.
+    ``o``, a register, entry by entry (II 1).  An entry appended in cycle t is offered in t + 1
+    if it was being read and none before it was left, else in t + 3.
     ``drained``: every entry appended so far has been taken.
     """
 
@@ -85,30 +86,50 @@ class StateList(wiring.Component):
         m.submodules.memory = memory = Ram(
             shape, max(2, self.columns * self.contexts), collides=False
         )
-        read = Signal()
         level = data.ArrayLayout(unsigned(ceil_log2(self.columns + 1)), self.contexts)
         counts = Signal(level)
         at = Signal(ceil_log2(self.columns + 1))
-        more = Signal()
+        more, fetch, fetched, passing, take = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             memory.write_addr.eq(self.write_context * self.columns + counts[self.write_context]),
             memory.write_data.eq(self.append),
             memory.write_en.eq(self.append.has),
             more.eq(at != counts[self.read_context]),
-            read.eq(self.read & more & (~self.o.valid | self.o.ready)),
+            take.eq(~self.o.valid | self.o.ready),
+            # Block RAM is slow: what it gave goes into a register, what is late passes it by.
+            fetch.eq(self.read & more & (~fetched | take)),
+            passing.eq(
+                self.read
+                & self.append.has
+                & (self.write_context == self.read_context)
+                & ~more
+                & ~fetched
+                & take
+            ),
             memory.read_addr.eq(self.read_context * self.columns + at),
-            memory.read_en.eq(read),
-            self.o.payload.eq(memory.read_data),
-            self.drained.eq(~self.o.valid & ~more),
+            memory.read_en.eq(fetch),
+            self.drained.eq(~self.o.valid & ~fetched & ~more),
         ]
         with m.If(self.append.has):
             m.d.sync += counts[self.write_context].eq(counts[self.write_context] + 1)
-        with m.If(read):
+        with m.If(fetch | passing):
             m.d.sync += at.eq(at + 1)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += self.o.valid.eq(read)
+        with m.If(fetch):
+            m.d.sync += fetched.eq(1)
+        with m.Elif(take):
+            m.d.sync += fetched.eq(0)
+        with m.If(take):
+            m.d.sync += [
+                self.o.valid.eq(fetched | passing),
+                self.o.payload.eq(Mux(fetched, memory.read_data, self.append)),
+            ]
         with m.If(self.clear):
-            m.d.sync += [counts[self.read_context].eq(0), at.eq(0), self.o.valid.eq(0)]
+            m.d.sync += [
+                counts[self.read_context].eq(0),
+                at.eq(0),
+                fetched.eq(0),
+                self.o.valid.eq(0),
+            ]
         return m
 
 
@@ -287,8 +308,10 @@ class Sequencer(wiring.Component):
         bases = _constants(m, header.context, [base for _, base in self.sizes.bases])
         for k, states in enumerate(lists):
             head = states.o.payload
-            values = [Mux(header.start[b], 0, head.values[b]).as_signed() for b in range(c.batch)]
-            matters = Cat(value.any() for value in values).any() | ~self.skip_states
+            values, matters = list(head["values"]), Const(1)
+            if c.batch > 1:  # else a restart leaves the list unread
+                values = [Mux(header.start[b], 0, values[b]).as_signed() for b in range(c.batch)]
+                matters = Cat(value.any() for value in values).any() | ~self.skip_states
             m.d.comb += [
                 states.read.eq(~restart),
                 useful[k].eq(states.o.valid & matters),

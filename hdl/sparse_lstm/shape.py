@@ -14,10 +14,11 @@ context by context, its input columns and then its state columns.
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, log2
 
 import numpy as np
 
+from ...models.activation import SIGMOID_SPAN, TANH_SPAN
 from ...models.sparse_lstm.config import SparseLstmConfig
 
 
@@ -55,7 +56,12 @@ class Shape:
     @cached_property
     def batch_steps(self) -> int:
         """Cycles in which the cell unit goes through the batch of one unit subset."""
-        return max(1, self.config.batch // self.config.elements)
+        return self.config.batch // self.lanes
+
+    @property
+    def lanes(self) -> int:
+        """Batch elements of a unit that the cell unit evaluates in a cycle."""
+        return min(self.config.elements, self.config.batch)
 
     @property
     def folds(self) -> int:
@@ -66,6 +72,11 @@ class Shape:
     def group_emissions(self) -> int:
         """Emissions of a full group."""
         return ceil(self.row_units / self.width)
+
+    @property
+    def subsets(self) -> int:
+        """Unit subsets of a full group."""
+        return self.group_emissions * self.unit_steps
 
     @cached_property
     def last_emissions(self) -> int:
@@ -116,6 +127,20 @@ class Shape:
         """Sets of biases: one a context, or one an index and direction."""
         c = self.config
         return c.contexts * (c.input_size if c.input_kind == "index" else 1)
+
+    @cached_property
+    def unused_bits(self) -> int:
+        """Low bits of a finished accumulator that cannot change a gate.
+
+        They are below those of a bias and below half a step of either table's grid.
+        """
+        c = self.config
+        steps = (
+            log2(SIGMOID_SPAN) - log2(c.sigmoid_entries),
+            log2(TANH_SPAN) - log2(c.tanh_entries),
+        )
+        half = c.accumulator_frac + int(min(steps)) - 1
+        return max(0, min(half, c.accumulator_frac - c.bias_frac, c.accumulator_bits - 1))
 
     @cached_property
     def unit_of_slot(self) -> np.ndarray:

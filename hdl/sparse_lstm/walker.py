@@ -16,7 +16,7 @@ def position_layout(config: SparseLstmConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "go": unsigned(1),
-            "subset": unsigned(ceil_log2(sizes.group_emissions * sizes.unit_steps)),
+            "subset": unsigned(ceil_log2(sizes.subsets)),
             "batch_step": unsigned(ceil_log2(sizes.batch_steps)),
             "bias": unsigned(ceil_log2(config.contexts * sizes.bias_words)),
             "cell": unsigned(ceil_log2(config.contexts * sizes.emissions * sizes.folds)),
@@ -31,10 +31,10 @@ def position_layout(config: SparseLstmConfig) -> data.StructLayout:
 class Walker(wiring.Component):
     """Walks a step's groups, their unit subsets and the batch subsets of each.
 
-    ``position`` is registered and coincides with the group's word from a synchronous
-    memory read at ``address`` when ``read`` is high; nothing moves unless ``advance``.
-    A group is read once ``written`` exceeds its number.  ``free``: all that was written
-    has been read and no step waits, so that the next step's results may be written.
+    ``next`` is where it stands, ``position`` is registered; nothing moves unless ``advance``.
+    A group is begun (``begin``) once ``there`` says that its results are, and left with
+    ``end``.  ``free``: all groups of all steps so far have been begun and no step waits, so
+    that the next step's results may be written.
     ``subset`` and ``batch_step`` choose the elements; ``bias`` and ``cell`` count unit
     subsets and cycles (in context order); ``emitted``, ``group_end``, ``step_end`` mark the
     last cycle of an emission, a group, the step.
@@ -42,22 +42,23 @@ class Walker(wiring.Component):
 
     def __init__(self, config: SparseLstmConfig):
         self.config = config
+        position = position_layout(config)
         super().__init__(
             {
                 "token": In(stream.Signature(data.StructLayout(header_fields(config)))),
                 "advance": In(1),
-                "written": In(range(config.groups + 1)),
-                "address": Out(range(config.groups)),
-                "read": Out(1),
+                "there": In(1),
+                "begin": Out(1),
+                "end": Out(1),
                 "free": Out(1),
-                "position": Out(position_layout(config)),
+                "next": Out(position),
+                "position": Out(position),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        c, sizes, at = self.config, Shape(self.config), self.position
-        subsets = sizes.group_emissions * sizes.unit_steps
+        c, sizes, at = self.config, Shape(self.config), self.next
 
         step = Signal(self.token.p.shape())
         running = Signal()
@@ -70,61 +71,56 @@ class Walker(wiring.Component):
         bias = Signal.like(at.bias)
         cell = Signal.like(at.cell)
         fresh = Signal(init=1)  # the next cycle starts a group
-        all_read = Signal(init=1)
+        all_begun = Signal(init=1)
 
-        move, last_group, batch_end, emission_end, group_end, step_end = (
-            Signal(name=name)
-            for name in ("move", "last_group", "batch_end", "emission_end", "group_end", "step_end")
+        move, last_group, batch_end = Signal(), Signal(), Signal()
+        last_subset = Mux(
+            last_group, sizes.last_emissions * sizes.unit_steps - 1, sizes.subsets - 1
         )
-        last_subset = Mux(last_group, sizes.last_emissions * sizes.unit_steps - 1, subsets - 1)
         m.d.comb += [
-            move.eq(self.advance & running & (~fresh | (self.written > group))),
+            move.eq(self.advance & at.go),
             last_group.eq(group == c.groups - 1),
             batch_end.eq(batch_step == sizes.batch_steps - 1),
-            emission_end.eq(batch_end & (unit_step == sizes.unit_steps - 1)),
-            group_end.eq(emission_end & (subset == last_subset)),
-            step_end.eq(group_end & last_group),
-            self.address.eq(group),
-            self.read.eq(move & fresh),
-            self.free.eq(all_read & ~waiting),
+            at.go.eq(running & (~fresh | self.there)),
+            at.subset.eq(subset),
+            at.batch_step.eq(batch_step),
+            at.bias.eq(bias),
+            at.cell.eq(cell),
+            at.emitted.eq(batch_end & (unit_step == sizes.unit_steps - 1)),
+            at.group_end.eq(at.emitted & (subset == last_subset)),
+            at.step_end.eq(at.group_end & last_group),
+            *(at[name].eq(step[name]) for name in header_fields(c)),
+            self.begin.eq(move & fresh),
+            self.end.eq(move & at.group_end),
+            self.free.eq(all_begun & ~waiting),
             self.token.ready.eq(~waiting),
         ]
         with m.If(self.advance):
-            m.d.sync += [
-                at.go.eq(move),
-                at.subset.eq(subset),
-                at.batch_step.eq(batch_step),
-                at.bias.eq(bias),
-                at.cell.eq(cell),
-                at.emitted.eq(emission_end),
-                at.group_end.eq(group_end),
-                at.step_end.eq(step_end),
-            ]
-            m.d.sync += [at[name].eq(step[name]) for name in header_fields(c)]
+            m.d.sync += self.position.eq(at)
         with m.If(move):
             m.d.sync += [
-                fresh.eq(group_end),
+                fresh.eq(at.group_end),
                 cell.eq(cell + 1),
                 batch_step.eq(Mux(batch_end, 0, batch_step + 1)),
             ]
             with m.If(last_group):
-                m.d.sync += all_read.eq(1)
+                m.d.sync += all_begun.eq(1)
             with m.If(batch_end):
                 m.d.sync += [
                     bias.eq(bias + 1),
-                    unit_step.eq(Mux(emission_end, 0, unit_step + 1)),
-                    subset.eq(Mux(group_end, 0, subset + 1)),
+                    unit_step.eq(Mux(at.emitted, 0, unit_step + 1)),
+                    subset.eq(Mux(at.group_end, 0, subset + 1)),
                 ]
-            with m.If(group_end):
+            with m.If(at.group_end):
                 m.d.sync += group.eq(Mux(last_group, 0, group + 1))
-            with m.If(step_end):
+            with m.If(at.step_end):
                 m.d.sync += running.eq(0)
-        with m.If(waiting & (~running | (move & step_end))):
+        with m.If(waiting & (~running | (move & at.step_end))):
             m.d.sync += [
                 step.eq(pending),
                 waiting.eq(0),
                 running.eq(1),
-                all_read.eq(0),
+                all_begun.eq(0),
                 cell.eq(pending.context * (sizes.emissions * sizes.folds)),
                 bias.eq(pending.context * sizes.bias_words),
             ]
