@@ -30,7 +30,7 @@ def check_fit(resources: Resources, device: Device, what: str = "the design") ->
     if not over:
         return
     lacks = [
-        f"{need} {name} of {there}" + (f" ({need / there:.1f}x)" if there else "")
+        f"{need} {name} of {there}" + (f" ({need / there:.2f}x)" if there else "")
         for name, (need, there) in over.items()
     ]
     way = way_out(resources, device)

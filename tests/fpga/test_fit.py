@@ -34,11 +34,11 @@ def test_the_error_says_what_by_how_much_and_what_to_do():
     need = Resources(lut=6000, dsp=70, bram=100)
     with pytest.raises(
         DoesNotFit,
-        match=r"^thing does not fit ecp5-25k: it needs 70 dsp of 28 \(2\.5x\), "
-        r"100 bram of 56 \(1\.8x\); ecp5-45k may hold it; or take a smaller preset",
+        match=r"^thing does not fit ecp5-25k: it needs 70 dsp of 28 \(2\.50x\), "
+        r"100 bram of 56 \(1\.79x\); ecp5-45k may hold it; or take a smaller preset",
     ):
         check_fit(need, device("ecp5-25k"), "thing")
-    with pytest.raises(DoesNotFit, match=r"170 dsp of 156 \(1\.1x\); take a smaller preset"):
+    with pytest.raises(DoesNotFit, match=r"170 dsp of 156 \(1\.09x\); take a smaller preset"):
         check_fit(Resources(dsp=170), device("ecp5-85k"))
     with pytest.raises(DoesNotFit, match=r"needs 1 dsp of 0; take a smaller preset"):
         check_fit(Resources(dsp=1), device("ice40-hx8k"))

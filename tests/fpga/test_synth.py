@@ -151,7 +151,7 @@ def test_the_verb(capsys):
 def test_the_verb_refuses(capsys):
     assert verb(capsys, "--device", "ecp5-25k", "--preset", "large")[::2] == (
         1,
-        "error: powers does not fit ecp5-25k: it needs 30 dsp of 28 (1.1x); ecp5-45k may hold it; "
+        "error: powers does not fit ecp5-25k: it needs 30 dsp of 28 (1.07x); ecp5-45k may hold it; "
         "or take a smaller preset or smaller parameters",
     )
     status, _, error = verb(capsys, "--device", "up5k")
