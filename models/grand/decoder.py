@@ -26,7 +26,9 @@ from .patterns import PARITIES, Patterns, Staircase
 from .search import NONE, Staged
 
 STEP_GRAND_LIMITS = (72, 72, 72, 64, 49, 38)
-"""Of step-GRAND for n = 128 with even and odd patterns apart: at most 617 cycles."""
+"""Of step-GRAND for n = 128, even and odd patterns apart: at most 617 cycles."""
+STEP_GRAND_LIMITS_450 = (110, 91, 72, 54, 44, 35)
+"""The same in at most 450 cycles (:func:`.limits.best_limits` at 6.25 dB, ``triples=72``)."""
 STEP_GRAND_LIMITS_ANY = (72, 72, 72, 52, 39, 35)
 """Of step-GRAND for n = 128 and codes with words of odd weight: at most 619 cycles."""
 
@@ -87,7 +89,7 @@ class Grand:
         dtype = np.int32 if code.checks <= 31 else np.int64
         self._columns = self._put(np.append(code.columns, 0).astype(dtype))
         self._checks = self._put(code.H.T.astype(np.float32))
-        self._ranks = self._put(self.patterns.ranks.astype(np.int64))
+        self._ranks = self._put(self.patterns.ranks)
         self._search = self._prepare()
 
     def _table(self, of_patterns, worst) -> torch.Tensor:
@@ -130,7 +132,7 @@ class Grand:
             rows[at], found = self._match(reliability, order, target, odd[at])
             for name, cost in found.items():
                 costs[name][at] = cost
-            ranks = self._ranks[rows[at].clamp(min=0)]
+            ranks = self._ranks[rows[at].clamp(min=0)].long()
             position = torch.cat([torch.full_like(order[:, :1], self.code.n), order], 1)
             flips = torch.zeros(len(at), self.code.n + 1, dtype=torch.uint8, device=self.device)
             flips.scatter_(1, position.gather(1, ranks), 1)
@@ -191,7 +193,7 @@ def step_grand(
     """step-GRAND with our own limits: W for HW h means LW <= W; by parity where the code allows.
 
     The published set of limits was not available to us; these were searched for, with the
-    cycle model of :mod:`.patterns`, for codes of 128 bits with 23 checks.
+    cycle model of :mod:`.patterns`, for codes of 128 bits.  :mod:`.limits` finds others.
     """
     if limits is None:
         limits = STEP_GRAND_LIMITS if code.even_weight else STEP_GRAND_LIMITS_ANY

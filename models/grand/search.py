@@ -19,9 +19,9 @@ from .split import Split
 NONE = -1
 """Instead of a pattern's row: none matches."""
 
-_FILTER_BITS = 16
-"""Of a syndrome: they address the table that most sums of three columns fail to hit.  One
-word's table then stays in a processor's second-level cache."""
+_SPARSE = 7
+"""A word's filter has this power of two more entries than there are prefixes: few other sums
+hit it, and it still fits a processor's cache."""
 _BATCH = {"cpu": 1 << 18}
 """XORs of columns, of all words together, that are made at a time: what a cache holds, or,
 elsewhere than on a processor, :data:`_LARGE_BATCH`."""
@@ -83,6 +83,7 @@ class Middle:
 
     def __init__(self, patterns: Patterns, device: torch.device | str = "cpu") -> None:
         split = Split(patterns)
+        self.bits = min(max(len(split.prefixes).bit_length() + _SPARSE, 8), 20)
         self.rows = len(patterns)
         arrays = (split.suffixes.T, split.suffixes[:, 0], split.suffix_size, split.suffix_sum)
         self.suffixes, self.suffix_first, self.suffix_size, self.suffix_sum = (
@@ -96,7 +97,8 @@ class Middle:
     def __call__(self, table: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """int64 [words]: the row of the patterns that matches first, or :data:`NONE`."""
         batch = _BATCH.get(target.device.type, _LARGE_BATCH)
-        size = max(batch // self.suffixes.shape[1], 1)
+        # No more words than 32-bit addresses of their filters hold.
+        size = min(max(batch // self.suffixes.shape[1], 1), 1 << 30 - self.bits)
         parts = zip(table.split(size, dim=1), target.split(size), strict=True)
         found = [self._batch(table.T.contiguous(), target) for table, target in parts]
         return torch.cat(found) if found else target.long()
@@ -106,10 +108,10 @@ class Middle:
         sums = _xor(table, self.suffixes)
         wanted = _xor(table, self.prefixes) ^ target[:, None]
         words = torch.arange(len(target), device=target.device, dtype=torch.int32)
-        hits = _among(sums, _low, words[:, None], wanted, words)
+        hits = self._among(sums, _low, words[:, None], wanted)
         word = hits.div(sums.shape[1], rounding_mode="floor")
         suffix, value = hits - word * sums.shape[1], sums.view(-1)[hits]
-        sure = _among(value, _mixed, word.to(torch.int32), wanted, words)
+        sure = self._among(value, _mixed, word.to(torch.int32), wanted)
         word, suffix, value = word[sure], suffix[sure], value[sure]
 
         at, prefix = torch.nonzero(wanted[word] == value[:, None], as_tuple=True)
@@ -125,29 +127,30 @@ class Middle:
         first.scatter_reduce_(0, word, row, "amin")
         return torch.where(first < self.rows, first, NONE)
 
-
-def _among(
-    values: torch.Tensor,
-    hashed: Callable[[torch.Tensor], torch.Tensor],
-    word: torch.Tensor,
-    wanted: torch.Tensor,
-    words: torch.Tensor,
-) -> torch.Tensor:
-    """Flat indices of ``values`` whose hash is that of one of their word's ``wanted``."""
-    seen = torch.zeros(len(words) << _FILTER_BITS, dtype=torch.bool, device=values.device)
-    seen[(hashed(wanted) + (words << _FILTER_BITS)[:, None]).view(-1)] = True
-    address = hashed(values) + (word << _FILTER_BITS)
-    return torch.nonzero(seen.index_select(0, address.view(-1))).squeeze(1)
+    def _among(
+        self,
+        values: torch.Tensor,
+        hashed: Callable[[torch.Tensor], torch.Tensor],
+        word: torch.Tensor,
+        wanted: torch.Tensor,
+    ) -> torch.Tensor:
+        """Flat indices of ``values`` whose hash is that of one of their word's ``wanted``."""
+        words = torch.arange(len(wanted), dtype=torch.int32, device=values.device)[:, None]
+        mask, size = (1 << self.bits) - 1, len(wanted) << self.bits
+        seen = torch.zeros(size, dtype=torch.bool, device=values.device)
+        seen[((hashed(wanted) & mask) + (words << self.bits)).view(-1)] = True
+        address = (hashed(values) & mask) + (word << self.bits)
+        return torch.nonzero(seen.index_select(0, address.view(-1))).squeeze(1)
 
 
 def _low(x: torch.Tensor) -> torch.Tensor:
-    return (x & (1 << _FILTER_BITS) - 1).to(torch.int32)
+    return x.to(torch.int32)
 
 
 def _mixed(x: torch.Tensor) -> torch.Tensor:
     """Other bits, from all of ``x`` (products wrap)."""
     bits = 8 * x.element_size()
-    return _low(x * (0x9E3779B97F4A7C15 - (1 << 64) >> 64 - bits | 1) >> bits - _FILTER_BITS)
+    return (x * (0x9E3779B97F4A7C15 - (1 << 64) >> 64 - bits | 1) >> bits - 24).to(torch.int32)
 
 
 def _xor(table: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:

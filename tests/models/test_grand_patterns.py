@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thresher.models.grand.decoder import STEP_GRAND_LIMITS_450
 from thresher.models.grand.patterns import PARITIES, Patterns, Staircase, take_apart
 from thresher.models.grand.split import Split
 
@@ -141,6 +142,8 @@ def test_queries_and_cycles_follow_the_dial(staircase, parity):
         ((72, 72, 72, 38, 31, 29), None, 296, 13381),
         (STAIR_BY_PARITY, 0, 617, 23723),
         (STAIR_BY_PARITY, 1, 583, 18228),
+        (STEP_GRAND_LIMITS_450, 0, 450, 12772),
+        (STEP_GRAND_LIMITS_450, 1, 450, 14081),
     ],
 )
 def test_worst_cases_by_closed_form_and_by_enumeration(limits, parity, cycles, queries):
