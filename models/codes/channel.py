@@ -68,11 +68,12 @@ class Awgn:
             noise.reshape(-1)[over] = rng.standard_normal(len(over), np.float32)
         tail, weight = 1 - rng.random(wrong.shape), np.ones(len(words))
         if count:
-            # Of the first wrong bit, the probability of values beyond its own: uniform on 0..1
-            # in truth, and in a quarter of the words its logarithm, down to -_DEPTH.
+            # Of a wrong bit, the probability of values beyond its own: uniform on 0..1 in truth;
+            # in a quarter of the words one bit's logarithm is, down to -_DEPTH.  Which of the
+            # wrong bits that was (here the first) cannot be told from the word.
             far = rng.random(len(words)) < 0.25
             tail[far, 0] = np.exp(-_DEPTH * (1 - tail[far, 0]))
-            density = np.where(tail[:, 0] >= exp(-_DEPTH), 1 / (_DEPTH * tail[:, 0]), 0)
+            density = np.where(tail >= exp(-_DEPTH), 1 / (_DEPTH * tail), 0).mean(1)
             weight = 1 / (0.75 + 0.25 * density)
         beyond = torch.special.ndtri(torch.from_numpy(self.error_probability * tail)).numpy()
         value = 1 + np.float32(self.sigma) * noise
