@@ -90,32 +90,13 @@ def _signals(name: str, pins: Mapping[str, RegisterPort]) -> list[str]:
     return [signal for signal in _SIGNALS if name + signal in pins]
 
 
-class Axi:
-    """A simulated top level behind its AXI4-Lite port, and its AXI4-Stream ports if it has any.
+class _Simulated:
+    """A simulated top level: close it, or use it as a context manager."""
 
-    Beats that were sent wait in a queue, as in a DMA engine's memory, and enter whenever
-    the clock runs: during any access to a register, while beats are received, and in
-    :meth:`advance`.
-    """
-
-    def __init__(self, top: Component, wave: Wave | None = None, patience: int = 1000) -> None:
-        """``patience``: cycles without a beat (or an answer) after which there is none now."""
-        channels = Channels(top)
-        self._instance = Instance(build(channels, trace_format(wave)))
+    def __init__(self, top: Component, wave: Wave | None, verilog: str | None = None) -> None:
+        self._instance = Instance(build(top, trace_format(wave), verilog))
         if wave is not None:
             self._instance.trace(wave)
-        known = self._instance.build.ports
-        self._patience = patience
-        self._shapes = {name: port.shape for name, port in known.streams.items()}
-        self._inputs, self._outputs = (Port * len(known.inputs))(), (Port * len(known.outputs))()
-        self._states = dict(zip(known.inputs, self._inputs, strict=True))
-        self._states |= dict(zip(known.outputs, self._outputs, strict=True))
-        self._buffers: dict[str, tuple[Words, NDArray[np.int64]]] = {}
-        for name in known.inputs:
-            self._load(name, np.zeros((0, self._columns(name)), dtype=np.uint32), _OPEN)
-        for name in known.outputs:
-            self._load(name, np.zeros((1, self._columns(name)), dtype=np.uint32), _SHUT)
-        self._instance.reset()
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +112,31 @@ class Axi:
     def cycle(self) -> int:
         """Cycles since power-up."""
         return self._instance.cycle
+
+
+class Axi(_Simulated):
+    """A simulated top level behind its AXI4-Lite port, and its AXI4-Stream ports if it has any.
+
+    Beats that were sent wait in a queue, as in a DMA engine's memory, and enter whenever
+    the clock runs: during any access to a register, while beats are received, and in
+    :meth:`advance`.
+    """
+
+    def __init__(self, top: Component, wave: Wave | None = None, patience: int = 1000) -> None:
+        """``patience``: cycles without a beat (or an answer) after which there is none now."""
+        super().__init__(Channels(top), wave)
+        known = self._instance.build.ports
+        self._patience = patience
+        self._shapes = {name: port.shape for name, port in known.streams.items()}
+        self._inputs, self._outputs = (Port * len(known.inputs))(), (Port * len(known.outputs))()
+        self._states = dict(zip(known.inputs, self._inputs, strict=True))
+        self._states |= dict(zip(known.outputs, self._outputs, strict=True))
+        self._buffers: dict[str, tuple[Words, NDArray[np.int64]]] = {}
+        for name in known.inputs:
+            self._load(name, np.zeros((0, self._columns(name)), dtype=np.uint32), _OPEN)
+        for name in known.outputs:
+            self._load(name, np.zeros((1, self._columns(name)), dtype=np.uint32), _SHUT)
+        self._instance.reset()
 
     def advance(self, cycles: int) -> None:
         """Let the clock run; beats that were sent enter."""
@@ -220,7 +226,7 @@ class Axi:
         return address + 4 * increment * np.arange(count, dtype=np.int64)
 
 
-class Serial:
+class Serial(_Simulated):
     """The host's end of a serial line to a simulated top level, as an open serial port.
 
     8 data bits, no parity, 1 stop bit.  The bytes' bits are put on and taken off the pins
@@ -239,9 +245,7 @@ class Serial:
         """``divisor``: clock cycles a bit.  ``timeout``: cycles that :meth:`read` waits for a
         byte.  ``pins``: the top level's input and output.  ``verilog`` runs in place of the
         top level's own (:func:`~thresher.sim.build.build`)."""
-        self._instance = Instance(build(top, trace_format(wave), verilog))
-        if wave is not None:
-            self._instance.trace(wave)
+        super().__init__(top, wave, verilog)
         numbers = {pin.name: number for number, pin in enumerate(self._instance.build.pins)}
         self._to, self._from = (numbers[name] for name in pins)
         self._divisor, self._timeout = divisor, timeout
@@ -252,21 +256,6 @@ class Serial:
         """Cycle of the next bit's middle; 0 between bytes."""
         self._instance.poke(self._to, 1)
         self._instance.reset()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the simulation and complete its waveform."""
-        self._instance.close()
-
-    @property
-    def cycle(self) -> int:
-        """Cycles since power-up."""
-        return self._instance.cycle
 
     def write(self, data: bytes) -> int:
         """Sends bytes, back to back; returns when the last stop bit is over."""
