@@ -1,0 +1,1 @@
+"""The hardware that ORBGRAND and step-GRAND share."""
