@@ -59,10 +59,12 @@ class GrandConfig(EngineConfig):
                 f"patterns of up to {len(limits)} flipped bits; the hardware tests up to 3 to 8"
             )
         for h, limit in enumerate(limits[2:], 3):
-            if limit > limits[h - 3]:
+            fewer = h - 2
+            every = fewer * self.length - fewer * (fewer - 1) // 2  # no sum of so few is larger
+            if limit > limits[fewer - 1] < every:
                 raise ValueError(
-                    f"limit {limit} of Hamming weight {h} exceeds {limits[h - 3]}, that of "
-                    f"{h - 2}: a pattern would be tested before one that it contains; lower it"
+                    f"limit {limit} of Hamming weight {h} exceeds {limits[fewer - 1]}, that of "
+                    f"{fewer}: a pattern would be tested before one that it contains; lower it"
                 )
         if limits[2] == 0:
             raise ValueError("limit 0 of Hamming weight 3 leaves no triples; it is at least 6")
