@@ -10,7 +10,8 @@ possible, each one above the one before, the triple included; what is then left 
 position's *slack*.  Raising the rank at t by one raises the c - 1 ranks behind it as well, so it
 takes c off the slack and is possible iff ``slack >= c``; c is 4 for the last position of a
 prefix, 5 for the one before, and so on.  All later positions then have this slack, too.  The
-successor of a prefix raises its last position that can be raised.
+successor of a prefix raises its last position that can be raised; where the prefix's last rank
+is bounded, no position may be raised so far that it exceeds the bound.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -35,20 +36,18 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: GrandConfig):
         self.config, self.shape = config, Shape(config)
-        highest = self.shape.lw_max
-        part = range(max(1, (highest - 6) // 4) + 1)
         super().__init__(
             {
                 "start": In(1),
                 "stop": In(1),
                 "odd": In(1),
                 "skip": In(1),
-                "rank": In(range(highest + 2)),
+                "rank": In(self.shape.rank),
                 "issue": Out(1),
                 "last": Out(1),
-                "total": Out(range(highest + 1)),
+                "total": Out(self.shape.total),
                 "classes": Out(3),
-                "prefix": Out(data.ArrayLayout(part, self.shape.prefix)),
+                "prefix": Out(data.ArrayLayout(self.shape.part, self.shape.prefix)),
             }
         )
 
@@ -90,7 +89,7 @@ class Sequencer(wiring.Component):
         """Whether there are prefixes of more ranks for this weight, and how to begin there."""
         count = self.shape.prefix
         self._slack = [Signal.like(lw, name=f"slack_{t}") for t in range(count)]
-        size = Signal(range(count + 1))  # ranks of the present prefix, but for the dial's own test
+        size = self._size = Signal(range(count + 1))  # ranks of the latest prefix
         there = [
             wanted[h - 1] & (lw >= h * (h + 1) // 2) & (dial | (size < h - 3))
             for h in range(4, 4 + count)
@@ -114,7 +113,10 @@ class Sequencer(wiring.Component):
         """Whether the present prefix has a successor of as many ranks, and how to step there."""
         count = self.shape.prefix
         # Positions that the prefix does not have, and all of them in a dial's test, have slack 0.
-        can = [self._slack[t] >= 3 + count - t for t in range(count)]
+        can = [
+            (self._slack[t] >= 3 + count - t) & (self.prefix[t] != self._highest(t))
+            for t in range(count)
+        ]
 
         def step():
             condition = m.If
@@ -133,3 +135,15 @@ class Sequencer(wiring.Component):
                 condition = m.Elif
 
         return Cat(can).any(), step
+
+    def _highest(self, t):
+        """The rank of position ``t`` that leaves the last one at its bound."""
+        count = self.shape.prefix
+        highest = [self.config.staircase.highest(h) - (count - 1 - t) for h in range(4, 4 + count)]
+        if not self.config.staircase.prefixes:
+            return 0  # which no position that can be raised has
+        value = highest[-1]
+        for size in range(count - 1, 0, -1):
+            if highest[size - 1] != value:
+                value = Mux(self._size == size, highest[size - 1], value)
+        return value

@@ -62,3 +62,30 @@ class Shape:
     def lw_max(self) -> int:
         """The largest logistic weight."""
         return self.config.staircase.lw_max
+
+    @property
+    def total(self) -> range:
+        """Sums of a test."""
+        return range(self.lw_max + 1)
+
+    @property
+    def rank(self) -> range:
+        """Ranks that a word is asked for, and the one after."""
+        return range(self.lw_max + 2)
+
+    @property
+    def part(self) -> range:
+        """A rank of a prefix: three more follow, each above the one before."""
+        staircase = self.config.staircase
+        highest = max(staircase.prefixes, default=self.config.length)
+        return range(min(highest, max(1, (self.lw_max - 6) // 4)) + 1)
+
+    @property
+    def first(self) -> range:
+        """The i of a slot."""
+        return range(self.rows[-1][0] + 1)
+
+    @property
+    def second(self) -> range:
+        """The j of a slot."""
+        return range(self.ranks + 1)

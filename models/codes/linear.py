@@ -83,6 +83,18 @@ class LinearCode:
         return not (self.G.sum(1) & 1).any()
 
     @cached_property
+    def beside_parity(self) -> np.ndarray:
+        """uint8 [n - k - 1, n]: checks that, with a row of ones, are those of an even-weight code.
+
+        Raises :class:`ValueError` where the code has words of odd weight.
+        """
+        if not self.even_weight:
+            raise ValueError(f"{self.name} has words of odd weight: no row of ones is in its checks")
+        rows = np.concatenate([np.ones((1, self.n), np.uint8), self.H])
+        # Rows that are not sums of those before: the ones, and all of H's but one.
+        return rows[gf2.row_reduce(rows.T)[1][1:]]
+
+    @cached_property
     def columns(self) -> np.ndarray:
         """int64 [n]: H's columns, row i in bit i; raises :class:`ValueError` over 64 rows."""
         return gf2.pack(self.H.T)
