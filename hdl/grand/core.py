@@ -30,7 +30,8 @@ class Core(wiring.Component):
     a search ends.  It is taken in the cycle after ``end``, where it is there and no more than
     :data:`.emitter.WORDS` words have flips that have not left.
 
-    ``test`` is high for each test, ``end`` once a word, ``found`` with it.
+    ``test`` is high for each test up to the one that matches, ``end`` once a word, ``found`` with
+    it where one did.
     """
 
     def __init__(self, config: GrandConfig):
@@ -85,13 +86,13 @@ class Core(wiring.Component):
             tester.rank.eq(dials.column),
             tester.dial.eq(dials.dial),
             tester.target.eq(dials.offset ^ syndrome),
-            self.test.eq(sequencer.issue),
         ]
         m.d.sync += tester.valid.eq(sequencer.issue), tester.classes.eq(sequencer.classes)
 
         # Tests of which nothing is known yet; those behind the end of a search do not count.
         live, last = Signal(KNOWN), Signal(KNOWN)
         m.d.comb += [
+            self.test.eq(live[-1]),
             self.found.eq(live[-1] & tester.hit),
             self.end.eq(live[-1] & (tester.hit | last[-1])),
         ]

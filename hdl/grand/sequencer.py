@@ -131,7 +131,8 @@ class Sequencer(wiring.Component):
                         m.d.sync += self.total.eq(self.total - 1)
                     else:
                         last = self.prefix[t] + (count - t)
-                        m.d.sync += self.total.eq(slack + 3 * last + 6)
+                        # Not 3 * last, which would become a multiplier.
+                        m.d.sync += self.total.eq(slack + (last + (last << 1)) + 6)
                 condition = m.Elif
 
         return Cat(can).any(), step

@@ -14,6 +14,8 @@ bits fewer has done before; where it is below 1 or above n the slot must not mat
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from ...models.grand.config import GrandConfig
 
 
@@ -26,7 +28,8 @@ class Shape:
     @cached_property
     def slots(self) -> list[tuple[int, int]]:
         """Every (i, j) that some pattern needs: (0, 0), then ascending, row by row."""
-        limits, last = self.config.staircase.limits, self.config.length - 1
+        staircase, last = self.config.staircase, self.config.length - 1
+        limits = staircase.limits
         found = [(0, 0)]
         found += [(0, j) for j in range(1, last + 1) if 2 * j < limits[1]]
         for i in range(1, last):
@@ -35,7 +38,8 @@ class Shape:
                 limit - (h - 3) * (h - 2) // 2 for h, limit in enumerate(limits[2 : i + 2], 3)
             )
             found += [(i, j) for j in range(i + 1, last + 1) if i + 2 * j < total]
-        return found
+        i, j = np.array(found).T
+        return [slot for slot, within in zip(found, staircase.within(j, i), strict=True) if within]
 
     @cached_property
     def rows(self) -> list[tuple[int, list[int]]]:

@@ -89,10 +89,20 @@ class LinearCode:
         Raises :class:`ValueError` where the code has words of odd weight.
         """
         if not self.even_weight:
-            raise ValueError(f"{self.name} has words of odd weight: no row of ones is in its checks")
+            raise ValueError(
+                f"{self.name} has words of odd weight: ones are no check of it"
+            )
         rows = np.concatenate([np.ones((1, self.n), np.uint8), self.H])
         # Rows that are not sums of those before: the ones, and all of H's but one.
         return rows[gf2.row_reduce(rows.T)[1][1:]]
+
+    @cached_property
+    def extended(self) -> "LinearCode":
+        """The same messages with a parity bit behind each word: a code of even weight."""
+        parity = self.G.sum(1, dtype=np.uint8)[:, None] & 1
+        H = np.pad(self.H, ((0, 0), (0, 1)))
+        H = np.concatenate([H, np.ones((1, self.n + 1), np.uint8)])
+        return LinearCode(H, np.concatenate([self.G, parity], 1), f"{self.name}-extended")
 
     @cached_property
     def columns(self) -> np.ndarray:

@@ -5,10 +5,13 @@ Both are one architecture; they differ in which patterns they test (:mod:`.patte
 
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import model_validator
 
+from ..codes import gf2
+from ..codes.linear import LinearCode
 from ..config import EngineConfig, parameter
-from .patterns import Staircase
+from .patterns import STEP_GRAND, Staircase
 
 
 class GrandConfig(EngineConfig):
@@ -37,7 +40,31 @@ class GrandConfig(EngineConfig):
     @property
     def beats(self) -> int:
         """Beats of the longest word."""
-        return -(-self.length // self.lanes)
+        return self.beats_of(self.length)
+
+    def beats_of(self, n: int) -> int:
+        """Beats of a word of n bits."""
+        return -(-n // self.lanes)
+
+    def takes(self, code: LinearCode, skip_parity: bool) -> np.ndarray:
+        """int64 [n]: the columns of H that load ``code``, to be searched by parity or not.
+
+        Raises :class:`ValueError` where the code does not fit the engine.
+        """
+        if code.n > self.length:
+            raise ValueError(
+                f"{code.name} has n = {code.n} bits, more than length = {self.length}; generate "
+                f"the engine with length={code.n}"
+            )
+        if skip_parity and not self.skip_parity:
+            raise ValueError("the engine is generated without skip_parity; set skip_parity=true")
+        H = code.beside_parity if skip_parity else code.H
+        if len(H) > self.checks:
+            raise ValueError(
+                f"{code.name} has {len(H)} checks{' beside parity' if skip_parity else ''}, more "
+                f"than checks = {self.checks}; generate the engine with checks={len(H)}"
+            )
+        return gf2.pack(H.T)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -53,7 +80,7 @@ class GrandConfig(EngineConfig):
                 f"lanes = {self.lanes} is at least twice length = {self.length}; "
                 f"{1 << (self.length - 1).bit_length()} lanes take a word a beat"
             )
-        limits = self.staircase.limits
+        limits, prefixes = self.staircase.limits, self.staircase.prefixes
         if not 3 <= len(limits) <= 8:
             raise ValueError(
                 f"patterns of up to {len(limits)} flipped bits; the hardware tests up to 3 to 8"
@@ -65,6 +92,13 @@ class GrandConfig(EngineConfig):
                 raise ValueError(
                     f"limit {limit} of Hamming weight {h} exceeds {limits[fewer - 1]}, that of "
                     f"{fewer}: a pattern would be tested before one that it contains; lower it"
+                )
+        for h, rank in enumerate(prefixes[2:], 6):
+            if rank > prefixes[h - 6] + 1:
+                raise ValueError(
+                    f"prefixes of Hamming weight {h} up to rank {rank} exceed those of {h - 2}, "
+                    f"up to {prefixes[h - 6]}, by more than 1: a pattern would be tested before "
+                    "one that it contains; lower it"
                 )
         if limits[2] == 0:
             raise ValueError("limit 0 of Hamming weight 3 leaves no triples; it is at least 6")
@@ -98,8 +132,14 @@ class StepGrandConfig(GrandConfig):
     """Most checks of a code: n - k, the parity check left out where ``skip_parity`` is set."""
     skip_parity: bool = parameter(True)
     """Can skip patterns of the wrong parity for codes of even weight; a register turns it off."""
-    limits: tuple[int, ...] = parameter((72, 72, 72, 64, 49, 38))
+    limits: tuple[int, ...] = parameter(STEP_GRAND.limits)
     """Largest logistic weight for each number of flipped bits from 1; 0: none of that number."""
+    prefixes: tuple[int, ...] = parameter(STEP_GRAND.prefixes)
+    """Largest rank in a prefix (all but a pattern's three largest ranks), for each number of
+    flipped bits from 4, surplus ones ignored; none given: any."""
+    reach: int = parameter(STEP_GRAND.reach, ge=0, le=2046)
+    """Largest sum of the second and third largest rank, the third counted as the largest of
+    ``prefixes`` at least; 0: any."""
 
     presets: ClassVar[dict[str, dict[str, object]]] = {
         "default": {},
@@ -110,4 +150,6 @@ class StepGrandConfig(GrandConfig):
 
     @property
     def staircase(self) -> Staircase:
-        return Staircase(self.length, self.limits)
+        return Staircase(
+            self.length, self.limits, self.prefixes[: len(self.limits[3:])], self.reach
+        )
