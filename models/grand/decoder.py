@@ -22,15 +22,8 @@ import torch
 from ..codes.channel import hard, magnitude
 from ..codes.linear import LinearCode
 from ..threads import one_thread
-from .patterns import PARITIES, Patterns, Staircase
+from .patterns import PARITIES, STEP_GRAND, STEP_GRAND_ANY, Patterns, Staircase
 from .search import NONE, Staged
-
-STEP_GRAND_LIMITS = (72, 72, 72, 64, 49, 38)
-"""Of step-GRAND for n = 128, even and odd patterns apart: at most 617 cycles."""
-STEP_GRAND_LIMITS_450 = (110, 91, 72, 54, 44, 35)
-"""The same in at most 450 cycles (:func:`.limits.best_limits` at 6.25 dB, ``triples=72``)."""
-STEP_GRAND_LIMITS_ANY = (72, 72, 72, 52, 39, 35)
-"""Of step-GRAND for n = 128 and codes with words of odd weight: at most 619 cycles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +96,7 @@ class Grand:
         return Staged(self.patterns, self.device)
 
     def __str__(self) -> str:
-        limits = ",".join(map(str, self.staircase.limits))
-        return f"GRAND {limits}{' by parity' if self.skip_parity else ''}"
+        return f"GRAND {self.staircase}{' by parity' if self.skip_parity else ''}"
 
     def __call__(self, received: np.ndarray) -> Decoded:
         """Decodes ``received`` [frames, n]; raises :class:`ValueError` on its shape and on NaN."""
@@ -188,13 +180,13 @@ class Grand:
 
 
 def step_grand(
-    code: LinearCode, limits: tuple[int, ...] | None = None, device: torch.device | str = "cpu"
+    code: LinearCode, staircase: Staircase | None = None, device: torch.device | str = "cpu"
 ) -> Grand:
-    """step-GRAND with our own limits: W for HW h means LW <= W; by parity where the code allows.
+    """step-GRAND, by parity where the code allows; with our own limits unless others are given.
 
     The published set of limits was not available to us; these were searched for, with the
     cycle model of :mod:`.patterns`, for codes of 128 bits.  :mod:`.limits` finds others.
     """
-    if limits is None:
-        limits = STEP_GRAND_LIMITS if code.even_weight else STEP_GRAND_LIMITS_ANY
-    return Grand(code, Staircase(code.n, limits), code.even_weight, device)
+    if staircase is None:
+        staircase = (STEP_GRAND if code.even_weight else STEP_GRAND_ANY).shortened(code.n)
+    return Grand(code, staircase, code.even_weight, device)

@@ -7,21 +7,30 @@ each HW upwards the sets of HW distinct ranks of at most n with that sum, in lex
 of their ascending ranks: {1, 2, 7}, {1, 3, 6}, {1, 4, 5}, {2, 3, 5} for LW 10, HW 3.
 
 A :class:`Staircase` says how far: a pattern of Hamming weight h is tested iff its logistic
-weight is at most ``limits[h - 1]``.  ORBGRAND (LWmax, P) has P equal steps.  step-GRAND's
-idea, a step-shaped restriction that cuts the worst case, is taken as any such staircase: the
-limits that its own paper uses were not available to us, and ours are not claimed to be them.
+weight is at most ``limits[h - 1]``.  ORBGRAND (LWmax, P) has P equal steps.  step-GRAND's idea,
+a step-shaped restriction that cuts the worst case, is taken as any such staircase: the limits
+that its own paper uses were not available to us, and ours are not claimed to be them.
 
 The *dial* schedule: the hardware tests in one cycle all patterns of one logistic weight and
 up to three ranks (there is such a cycle for every LW up to the largest limit of these HW), and
 in one cycle all that share a logistic weight, a Hamming weight above three and all but their
 three largest ranks, the *prefix*.  The empty pattern has a cycle of its own, cycle 1.
 
+Two more limits follow from what that costs.  Prefixes of high ranks leave few patterns a cycle:
+``prefixes`` bounds their largest rank.  Each second and third largest rank x >= y that occur
+together take hardware of their own (:mod:`...hdl.grand.shape`), and few words need high ones,
+for at equal LW patterns of one weak and some strong ranks are likelier than balanced ones:
+``reach`` bounds ``x + max(y, edge)``, y = 0 of a pair and ``edge`` the largest of ``prefixes``.
+The edge makes the restriction one that hardware can keep without masks: a triple that a cycle
+tests beside its own (a rank of the prefix, or one below it, among the three) makes a pattern
+that is within the limits, too, and was tested before.
+
 Every word of some codes has even weight.  Then a hard decision of even (odd) weight can only
 be mended by patterns of even (odd) HW, and the others and their cycles are skipped:
 ``parity`` 0 or 1 instead of None.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +46,10 @@ class Staircase:
 
     n: int
     limits: tuple[int, ...]
+    prefixes: tuple[int, ...] = ()
+    """The largest rank in the prefix of a pattern of HW 4 upwards; (): any rank."""
+    reach: int = 0
+    """The largest x + max(y, edge), x and y being the second and third largest rank; 0: any."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.n <= 1024:
@@ -51,6 +64,28 @@ class Staircase:
                     f"limit {limit} of Hamming weight {h} is neither 0 (no such pattern) nor "
                     f"from {h * (h + 1) // 2}, the smallest logistic weight, to {self.n * h}"
                 )
+        if self.prefixes and len(self.prefixes) != self.p - 3:
+            raise ValueError(
+                f"{len(self.prefixes)} prefixes, one a Hamming weight from 4 to {self.p}, are not "
+                f"{max(self.p - 3, 0)}; leave them out for any rank"
+            )
+        for h, rank in enumerate(self.prefixes, 4):
+            if rank < h - 3:
+                raise ValueError(
+                    f"largest rank {rank} in the prefixes of Hamming weight {h}, which have "
+                    f"{h - 3} ranks, is not at least {h - 3}"
+                )
+        if self.reach:
+            self._check_reach()
+
+    def _check_reach(self) -> None:
+        if self.p > 3 and not self.prefixes:
+            raise ValueError(f"a reach of {self.reach} needs prefixes as well")
+        if self.reach < (least := 2 * self.edge + 3):
+            raise ValueError(
+                f"reach {self.reach} leaves prefixes up to rank {self.edge} without a triple; it "
+                f"is at least {least}, or 0 for any"
+            )
 
     @classmethod
     def orbgrand(cls, n: int, lw_max: int = 64, p: int = 6) -> "Staircase":
@@ -62,6 +97,18 @@ class Staircase:
             )
         return cls(n, tuple(min(lw_max, n * h) for h in range(1, p + 1)))
 
+    def __str__(self) -> str:
+        limits = [",".join(map(str, part)) for part in (self.limits, self.prefixes) if part]
+        return "/".join([*limits, *([f"reach {self.reach}"] if self.reach else [])])
+
+    def shortened(self, n: int) -> "Staircase":
+        """The same limits for fewer ranks: those patterns of this staircase that n ranks have."""
+        if n >= self.n:
+            return replace(self, n=n)
+        limits = [min(limit, n * h) for h, limit in enumerate(self.limits, 1) if h <= n]
+        least = [limit if limit >= h * (h + 1) // 2 else 0 for h, limit in enumerate(limits, 1)]
+        return Staircase(n, tuple(least), self.prefixes[: max(len(least) - 3, 0)], self.reach)
+
     @property
     def p(self) -> int:
         """The largest Hamming weight."""
@@ -71,6 +118,22 @@ class Staircase:
     def lw_max(self) -> int:
         """The largest logistic weight."""
         return max(self.limits)
+
+    def highest(self, h: int) -> int:
+        """The largest rank in a prefix of Hamming weight ``h`` > 3."""
+        return min(self.prefixes[h - 4], self.n - 3) if self.prefixes else self.n - 3
+
+    @property
+    def edge(self) -> int:
+        """The largest rank in any prefix, where ``prefixes`` bounds it; 0 otherwise."""
+        return max(self.prefixes, default=0)
+
+    def within(self, x: np.ndarray, y: np.ndarray | np.int16) -> np.ndarray:
+        """bool: whether patterns of these second and third largest ranks are within the reach.
+
+        0 stands for a rank that a pattern does not have.
+        """
+        return (x == 0) | (x + np.maximum(y, self.edge) <= self.reach) | (self.reach == 0)
 
     def hamming_weights(self, parity: Parity = None) -> list[int]:
         """Those that are tested after the empty pattern."""
@@ -85,30 +148,45 @@ class Staircase:
 
         ``1 + max(limits of HW <= 3) + sum_h #{(LW, prefix) of HW h > 3}``
         """
-        heights = self.hamming_weights(parity)
+        # Three ranks of l + 1 to n have every sum from 3l + 6 to 3n - 3, or to reach + n.
+        most = self.n + min(self.reach or 2 * self.n, 2 * self.n - 3)
         cycles = 1 + self.dial_cycles(parity)
-        for h in heights:
-            if h > 3:  # three ranks of l + 1 to n have every sum from 3l + 6 to 3n - 3
+        for h in self.hamming_weights(parity):
+            if h > 3:
                 prefixes = _ascending(h, self.limits[h - 1], self.n, h - 3)
+                prefixes = prefixes[prefixes[:, -1] <= self.highest(h)]
                 room = self.limits[h - 1] - prefixes.sum(1, dtype=np.int64)
-                cycles += int((np.minimum(room, 3 * self.n - 3) - 3 * prefixes[:, -1] - 5).sum())
+                cycles += int((np.minimum(room, most) - 3 * prefixes[:, -1] - 5).sum())
         return cycles
 
     def worst_queries(self, parity: Parity = None) -> int:
         """Patterns tested, the empty one included, for a word that none mends.
 
-        By counting partitions into distinct parts, without enumerating them.
+        By counting, without enumerating them.
         """
-        top = self.lw_max
-        count = [[0] * (top + 1) for _ in range(self.p + 1)]  # [parts][sum]
-        count[0][0] = 1
-        for part in range(1, min(self.n, top) + 1):
-            for h in range(self.p, 0, -1):
-                for total in range(top, part - 1, -1):
-                    count[h][total] += count[h - 1][total - part]
-        return 1 + sum(
-            sum(count[h][: self.limits[h - 1] + 1]) for h in self.hamming_weights(parity)
-        )
+        return 1 + sum(map(self._count, self.hamming_weights(parity)))
+
+    def _count(self, h: int) -> int:
+        """Patterns of Hamming weight ``h``."""
+        limit = self.limits[h - 1]
+        if h == 1 or not limit:
+            return min(limit, self.n)
+        y, x = np.triu_indices(min(self.n, limit) + 1, 1)
+        if h == 2:
+            y, x = y[y == 0], x[y == 0]
+        here = (y >= h - 2) & (y + 2 * x < limit) & self.within(x, y)
+        y, x = y[here], x[here]
+        # [edge, total]: sets of h - 3 ranks of at most edge.
+        edge = np.minimum(y - 1, self.highest(h) if h > 3 else 0).clip(0)
+        below = _sets(max(h - 3, 0), int(edge.max(initial=0)), limit)
+        largest = np.minimum(limit - y - x - np.arange(limit + 1)[:, None], self.n)
+        return int((below.T[:, edge] * np.maximum(largest - x, 0)).sum())
+
+
+STEP_GRAND = Staircase(128, (99, 89, 99, 62, 53, 45), (5, 5, 4), 27)
+"""Our step-GRAND of 128 bits, even and odd patterns apart: at most 400 cycles of either."""
+STEP_GRAND_ANY = Staircase(128, (91, 91, 91, 58, 46, 42), (5, 5, 4), 27)
+"""The same for codes with words of odd weight: at most 600 cycles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +212,11 @@ class Patterns:
         blocks = [np.zeros((1, staircase.p), np.int16)]
         for h in range(1, staircase.p + 1):
             found = _ascending(h, staircase.limits[h - 1], staircase.n, h)
+            if h > 3:
+                found = found[found[:, h - 4] <= staircase.highest(h)]
+            if h > 1:
+                third = found[:, h - 3] if h > 2 else np.int16(0)
+                found = found[staircase.within(found[:, h - 2], third)]
             blocks.append(np.zeros((len(found), staircase.p), np.int16))
             blocks[-1][:, :h] = found
         ranks = np.concatenate(blocks)
@@ -192,6 +275,17 @@ def take_apart(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     prefix = wide[..., : max(ranks.shape[-1] - 3, 1)].copy()
     prefix[np.arange(prefix.shape[-1]) >= start] = 0
     return prefix, suffix
+
+
+def _sets(size: int, edge: int, most: int) -> np.ndarray:
+    """int64 [edge + 1, most + 1]: sets of ``size`` ranks of at most each edge, by their sum."""
+    count = np.zeros((size + 1, most + 1), np.int64)  # [size, sum]
+    count[0, 0] = 1
+    found = [count[size].copy()]
+    for rank in range(1, edge + 1):
+        count[1:, rank:] += count[:-1, : most + 1 - rank].copy()
+        found.append(count[size].copy())
+    return np.stack(found)
 
 
 def _ascending(h: int, limit: int, n: int, depth: int) -> np.ndarray:

@@ -30,8 +30,11 @@ class Split:
             most = staircase.limits[h - 1] - (h - 3) * (h - 2) // 2
             limits[2] = max(limits[2], min(most, 3 * staircase.n))
         every = Patterns(Staircase(staircase.n, tuple(limits)))
-        _, self.suffixes = take_apart(every.ranks[1:].astype(np.int64))
-        self.suffix_sum, self.suffix_size = self.suffixes.sum(1), every.hw[1:].astype(np.int64)
+        _, suffixes = take_apart(every.ranks[1:].astype(np.int64))
+        first, second, third = suffixes.T
+        x = np.where(third, second, np.where(second, first, 0))
+        self.suffixes = suffixes[staircase.within(x, np.where(third, first, 0))]
+        self.suffix_sum, self.suffix_size = self.suffixes.sum(1), (self.suffixes != 0).sum(1)
 
         heads = patterns.heads[1:]
         prefixes, suffixes = take_apart(patterns.ranks[heads].astype(np.int64))

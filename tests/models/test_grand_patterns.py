@@ -1,11 +1,19 @@
 """Order, counts and cycles of GRAND's patterns against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from thresher.models.grand.decoder import STEP_GRAND_LIMITS_450
-from thresher.models.grand.patterns import PARITIES, Patterns, Staircase, take_apart
+from thresher.models.grand.patterns import (
+    PARITIES,
+    STEP_GRAND,
+    STEP_GRAND_ANY,
+    Patterns,
+    Staircase,
+    take_apart,
+)
 from thresher.models.grand.split import Split
 
 STAIR = (72, 72, 72, 52, 39, 35)
@@ -17,6 +25,10 @@ ODD_SHAPES = [
     Staircase(12, (12, 3)),
     Staircase(5, (1,)),
     Staircase.orbgrand(6, 30, 6),
+    Staircase(128, (40, 40, 40, 36, 31, 34), (3, 4, 3)),
+    Staircase(11, (9, 17, 20, 30, 30, 40), (2, 9, 3)),
+    Staircase(128, (40, 40, 40, 36, 31, 34), (3, 4, 3), 15),
+    Staircase(30, (20, 29, 27), (), 9),
 ]
 
 
@@ -26,7 +38,13 @@ def brute(staircase, most=None):
     found = []
 
     def grow(chosen, total):
-        if not chosen or total <= staircase.limits[len(chosen) - 1]:
+        prefix = chosen[:-3]
+        highest = staircase.prefixes[len(prefix) - 1] if prefix and staircase.prefixes else 999
+        below = not prefix or prefix[-1] <= highest
+        if len(chosen) > 1 and staircase.reach:
+            third = chosen[-3] if len(chosen) > 2 else 0
+            below &= chosen[-2] + max((third, *staircase.prefixes)) <= staircase.reach
+        if not chosen or (total <= staircase.limits[len(chosen) - 1] and below):
             found.append((total, len(chosen), chosen))
         if len(chosen) < staircase.p:
             for rank in range((chosen or (0,))[-1] + 1, min(staircase.n, top - total) + 1):
@@ -74,7 +92,7 @@ def test_order_is_strict_and_complete(staircase):
             min(limit, int(most)) if most >= h * (h + 1) // 2 else 0
             for h, limit in enumerate(staircase.limits, 1)
         )
-        count = Staircase(staircase.n, lower).worst_queries()
+        count = replace(staircase, limits=lower).worst_queries()
         assert np.searchsorted(patterns.lw, most, "right") == count
     assert len(patterns) == staircase.worst_queries()
 
@@ -129,7 +147,7 @@ def test_queries_and_cycles_follow_the_dial(staircase, parity):
 
 
 @pytest.mark.parametrize(
-    ("limits", "parity", "cycles", "queries"),
+    ("staircase", "parity", "cycles", "queries"),
     [
         ((64,) * 6, None, 4221, 116320),
         ((64,) * 6, 0, 2877, 68616),
@@ -142,12 +160,14 @@ def test_queries_and_cycles_follow_the_dial(staircase, parity):
         ((72, 72, 72, 38, 31, 29), None, 296, 13381),
         (STAIR_BY_PARITY, 0, 617, 23723),
         (STAIR_BY_PARITY, 1, 583, 18228),
-        (STEP_GRAND_LIMITS_450, 0, 450, 12772),
-        (STEP_GRAND_LIMITS_450, 1, 450, 14081),
+        (STEP_GRAND, 0, 400, 15519),
+        (STEP_GRAND, 1, 400, 20647),
+        (STEP_GRAND_ANY, None, 600, 27611),
     ],
 )
-def test_worst_cases_by_closed_form_and_by_enumeration(limits, parity, cycles, queries):
-    staircase = Staircase(128, limits)
+def test_worst_cases_by_closed_form_and_by_enumeration(staircase, parity, cycles, queries):
+    if isinstance(staircase, tuple):
+        staircase = Staircase(128, staircase)
     assert (staircase.worst_cycles(parity), staircase.worst_queries(parity)) == (cycles, queries)
     if queries < 10**6:
         patterns = Patterns(staircase)
@@ -167,7 +187,12 @@ def staircases(draw):
     for h in range(1, draw(st.integers(1, min(n, 7))) + 1):
         least = h * (h + 1) // 2
         limits.append(draw(st.one_of(st.just(0), st.integers(least, max(least, min(n * h, 30))))))
-    return Staircase(n, tuple(limits)) if any(limits) else Staircase(n, (n,))
+    if not any(limits):
+        return Staircase(n, (n,))
+    prefixes = tuple(draw(st.integers(h - 3, 8)) for h in range(4, len(limits) + 1))
+    least = 2 * max(prefixes, default=0) + 3
+    reach = draw(st.integers(least, least + 9))
+    return Staircase(n, tuple(limits), *draw(st.sampled_from([(), (prefixes,), (prefixes, reach)])))
 
 
 @settings(max_examples=60, deadline=None)
@@ -201,6 +226,10 @@ def test_taking_apart():
         (lambda: Staircase(128, ()), "0 limits"),
         (lambda: Staircase(128, (5, 2)), "limit 2 of Hamming weight 2.*from 3.*to 256"),
         (lambda: Staircase(8, (9,)), "limit 9 of Hamming weight 1"),
+        (lambda: Staircase(10, (10,) * 4, (2, 3)), "2 prefixes, one.*from 4 to 4, are not 1"),
+        (lambda: Staircase(30, (30,) * 5, (2, 1)), "largest rank 1.*at least 2"),
+        (lambda: Staircase(30, (30,) * 5, (), 9), "a reach of 9 needs prefixes"),
+        (lambda: Staircase(30, (30,) * 4, (4,), 10), "reach 10 leaves.*at least 11"),
         (lambda: Staircase.orbgrand(128, 20, 6), "LWmax = 20 admits no pattern of P = 6.*21"),
         (lambda: Staircase.orbgrand(128, 64, 0), "lower P, which is at least 1"),
         (lambda: Patterns(Staircase.orbgrand(128, 128, 8)), "patterns, more than 16777216"),
