@@ -113,6 +113,14 @@ def noise_only(
     return Estimate(miss + union, strata.deviation, {"miss": miss, "union": union}, strata.frames)
 
 
+def shares(decoder: Grand, channel: Awgn) -> tuple[list[float], float]:
+    """The probabilities of 0 to P wrong hard decisions, P the most that are mended, and of more."""
+    n, p = decoder.code.n, channel.error_probability
+    share = [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+    most = decoder.staircase.p
+    return share[: most + 1], sum(share[most + 1 :])
+
+
 @dataclass
 class _Stratum:
     """Weighted sums over words with a given number of wrong bits."""
@@ -149,11 +157,9 @@ class _Strata:
         seed: int,
         sample: Callable[[int, np.random.Generator], tuple[np.ndarray, ...]],
     ) -> None:
-        n, p, most = decoder.code.n, channel.error_probability, decoder.staircase.p
         self.block, self.seed, self.sample = block, seed, sample
-        share = [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
-        self.share, self.beyond = share, sum(share[most + 1 :])
-        self.parts = {wrong: _Stratum() for wrong in range(1, most + 1)}
+        self.share, self.beyond = shares(decoder, channel)
+        self.parts = {wrong: _Stratum() for wrong in range(1, len(self.share))}
 
     @property
     def frames(self) -> int:
