@@ -1,4 +1,4 @@
-"""Backlogs against the recurrence that makes them, and the distribution of cycles against counting."""
+"""Backlogs against the recurrence behind them, and cycles against counted ones."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_backlog_is_where_the_recurrence_settles():
 
 
 def test_a_queue_that_overflows_is_refused():
-    with pytest.raises(ValueError, match="a word takes 1[.]2 cycles on average"):
+    with pytest.raises(ValueError, match=r"a word takes 1\.2 cycles on average"):
         backlog(np.array([0.4, 0, 0.6]), 10)
 
 
