@@ -1,11 +1,13 @@
 """The search for step-GRAND's limits against trying them all."""
 
+from dataclasses import replace
 from itertools import product
+from math import comb
 
 import pytest
 from thresher.models.codes.channel import Awgn, Quantiser
 from thresher.models.codes.named import code
-from thresher.models.grand.decoder import Grand
+from thresher.models.grand.decoder import Grand, step_grand
 from thresher.models.grand.estimate import noise_only
 from thresher.models.grand.limits import _misses, best_limits
 from thresher.models.grand.patterns import PARITIES, Staircase
@@ -18,49 +20,68 @@ def possible(n, h, cycles):
 
 
 @pytest.mark.parametrize("skip_parity", [False, True])
-@pytest.mark.parametrize("triples", [None, 8])
-def test_limits_are_the_best_of_all(skip_parity, triples):
-    n, p, cycles = 7, 4, 14
+@pytest.mark.parametrize(("edge", "reach"), [(0, 0), (2, 0), (2, 7)])
+def test_limits_are_the_best_of_all(skip_parity, edge, reach):
+    n, p, cycles = 7, 4, 12
     found = best_limits(
-        n, CHANNEL, cycles, p=p, skip_parity=skip_parity, triples=triples, frames=8192
+        n, CHANNEL, cycles, p=p, skip_parity=skip_parity, edge=edge, reach=reach, frames=8192
     )
-    misses = [_misses(n, h, CHANNEL, None, 8192, 0) for h in range(1, p + 1)]
+    every = Staircase(n, (7, 14, 21, 28), (edge,) if edge else (), reach)
+    misses = [_misses(every, h, CHANNEL, None, 8192, 0) for h in range(1, p + 1)]
 
-    def missed(limits):
-        return sum(miss[limit] for miss, limit in zip(misses, limits, strict=True))
+    def missed(staircase):
+        rows = [0, 0, 0, *(staircase.prefixes if edge else [0])]
+        limits = enumerate(staircase.limits)
+        return sum(misses[k][rows[k], limit] for k, limit in limits)
 
-    def fits(limits):
-        staircase = Staircase(n, limits)
+    def fits(staircase):
         parities = PARITIES[1:] if skip_parity else PARITIES[:1]
         return max(map(staircase.worst_cycles, parities)) <= cycles
 
-    least = min(
-        missed(limits)
+    all_ = (
+        Staircase(n, limits, prefixes, reach)
         for limits in product(*(possible(n, h, cycles) for h in range(1, p + 1)))
-        if limits[2] <= (triples or 99) and any(limits) and fits(limits)
+        for prefixes in ([(rank,) for rank in range(1, edge + 1)] or [()])
     )
+    least = min(missed(s) for s in all_ if any(s.limits) and fits(s))
     assert fits(found)
     assert missed(found) == pytest.approx(least)
-    assert found[2] <= (triples or 99)
+    assert found.reach == reach
 
 
 def test_misses_are_probabilities_of_the_noise():
     """Without limits, each Hamming weight's share of the binomial is what is missed."""
-    misses = [_misses(16, h, CHANNEL, Quantiser(4, 0.2), 8192, 1)[0] for h in range(1, 17)]
+    every = Staircase.orbgrand(16, 256, 16)
+    misses = [_misses(every, h, CHANNEL, Quantiser(4, 0.2), 8192, 1)[0, 0] for h in range(1, 17)]
     p = CHANNEL.error_probability
     assert sum(misses) == pytest.approx(1 - (1 - p) ** 16, rel=0.02)
 
 
-def test_limits_beat_those_of_orbgrand_at_a_ninth_of_its_cycles():
+def test_misses_are_those_of_the_patterns():
+    """Rare ones by counting, for patterns with prefixes and a reach."""
+    staircase = Staircase(16, (16, 20, 20, 22, 25), (2, 3), 10)
+    every = replace(staircase, limits=tuple(16 * h for h in range(1, 6)), prefixes=(3, 3))
+    misses = [_misses(every, h, CHANNEL, None, 80_000, 1) for h in range(1, 6)]
+    rows = [0, 0, 0, *staircase.prefixes]
+    ours = sum(misses[k][rows[k], limit] for k, limit in enumerate(staircase.limits))
+    p = CHANNEL.error_probability
+    beyond = 1 - sum(comb(16, k) * p**k * (1 - p) ** (16 - k) for k in range(6))
+    estimate = noise_only(Grand(code("random-16-8"), staircase), CHANNEL, frames=200_000)
+    assert ours + beyond == pytest.approx(estimate.means["miss"], rel=0.05)
+
+
+def test_limits_beat_those_of_orbgrand_at_a_tenth_of_its_cycles():
     c = code("polar-128-105-crc11")
-    channel = Awgn.at(6.25, c.rate)
-    limits = best_limits(128, channel, 450, triples=72, frames=30_000)
-    decoder = Grand(c, Staircase(128, limits), skip_parity=True)
-    assert max(decoder.staircase.worst_cycles(parity) for parity in PARITIES[1:]) <= 450
-    ours, orbgrand = (
-        noise_only(d, channel, frames=60_000, seed=3).means["miss"] for d in (decoder, Grand(c))
+    channel = Awgn.at(6.0, c.rate)
+    staircase = best_limits(128, channel, 400, edge=5, reach=27, frames=30_000)
+    decoder = Grand(c, staircase, skip_parity=True)
+    assert max(decoder.staircase.worst_cycles(parity) for parity in PARITIES[1:]) <= 400
+    ours, orbgrand, known = (
+        noise_only(d, channel, frames=60_000, seed=3).means["miss"]
+        for d in (decoder, Grand(c), step_grand(c))
     )
-    assert ours < orbgrand
+    assert ours < 0.9 * orbgrand
+    assert known == pytest.approx(ours, rel=0.1)
 
 
 def test_impossible_searches_are_explained():
