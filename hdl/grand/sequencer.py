@@ -139,12 +139,12 @@ class Sequencer(wiring.Component):
 
     def _highest(self, t):
         """The rank of position ``t`` that leaves the last one at its bound."""
-        count = self.shape.prefix
-        highest = [self.config.staircase.highest(h) - (count - 1 - t) for h in range(4, 4 + count)]
-        if not self.config.staircase.prefixes:
+        count, staircase = self.shape.prefix, self.config.staircase
+        if not staircase.prefixes:
             return 0  # which no position that can be raised has
-        value = highest[-1]
-        for size in range(count - 1, 0, -1):
-            if highest[size - 1] != value:
-                value = Mux(self._size == size, highest[size - 1], value)
-        return value
+        # Prefixes of fewer than ``count - t`` ranks do not have the position.
+        highest = staircase.highest(3 + count) - (count - 1 - t)
+        for size in range(count - 1, count - 1 - t, -1):
+            bound = staircase.highest(3 + size) - (count - 1 - t)
+            highest = Mux(self._size == size, bound, highest)
+        return highest

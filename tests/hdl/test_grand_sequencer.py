@@ -13,7 +13,8 @@ CONFIGS = {
     "P = 7": OrbgrandConfig(lw_max=33, p=7),
     "P = 3": OrbgrandConfig(lw_max=20, p=3),
     "step-GRAND": StepGrandConfig(),
-    "unequal": StepGrandConfig(limits=(50, 40, 33, 40, 0, 30)),
+    "unequal": StepGrandConfig(limits=(50, 40, 33, 40, 0, 30), prefixes=(), reach=0),
+    "prefixes": StepGrandConfig(limits=(60, 60, 60, 50, 44, 40, 36), prefixes=(7, 4, 5, 5)),
 }
 
 
