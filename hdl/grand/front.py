@@ -18,8 +18,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.grand.config import GrandConfig
-from ..lib.fifo import Fifo
 from ..lib.memory import Ram
+from .backlog import Backlog
 from .layout import column_layout, hard_layout, llr_layout, suspect_layout
 from .syndrome import LATENCY, Syndrome
 
@@ -94,7 +94,8 @@ class Front(Component):
             self.length.eq(syndrome.length),
         ]
         complete = take & syndrome.last
-        m.d.sync += used.eq(used + complete - leave)
+        with m.If(complete != leave):
+            m.d.sync += used.eq(used + Mux(leave, -1, 1))
         with m.If(take):
             m.d.sync += [row.eq(Mux(syndrome.last, 0, row + 1)), slot.eq(slot + syndrome.last)]
 
@@ -167,20 +168,21 @@ class Front(Component):
         """
         out = self.suspects
         entry = data.StructLayout({"slot": self.slots, "syndrome": self.config.checks, "odd": 1})
-        m.submodules.noted = noted = Fifo(entry, self.config.window, block=True)
+        # While it holds anything three suspects at least stand before it.
+        m.submodules.noted = noted = Backlog(entry, self.config.window)
         reading = Signal(entry)  # whose LLRs are read: of a word noted down, or of any
         sure = Signal()  # that it has failed
         row = Signal(range(self.config.beats))
         free, straight, show, last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             free.eq(out.ready | ~out.valid),
-            straight.eq(found & free & ~sure & (noted.level == 0)),
+            straight.eq(found & free & ~sure & noted.empty),
             show.eq(sure | straight),
             last.eq(self._is_last(row)),
-            noted.i.valid.eq(found & ~straight),
-            noted.i.p.slot.eq(slot[:-1]),
-            noted.i.p.syndrome.eq(syndrome.syndrome),
-            noted.i.p.odd.eq(syndrome.odd),
+            noted.push.eq(found & ~straight),
+            noted.i.slot.eq(slot[:-1]),
+            noted.i.syndrome.eq(syndrome.syndrome),
+            noted.i.odd.eq(syndrome.odd),
             noted.o.ready.eq(~sure | (free & last)),
             llrs.read_addr.eq(Cat(row, reading.slot)),
             llrs.read_en.eq(free),

@@ -7,6 +7,7 @@ syndrome is the XOR of what the groups' tables show, accumulated over the rows.
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import xor
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -25,10 +26,12 @@ TABLE_ROWS_LOG2 = 9
 
 
 def groups(config: GrandConfig) -> list[range]:
-    """The lanes of each table."""
+    """The lanes of each table; all groups are equally large or, towards the end, one smaller."""
     rows = (config.beats - 1).bit_length()
-    bits = min(config.lanes, max(1, TABLE_ROWS_LOG2 - rows))
-    return [range(first, min(first + bits, config.lanes)) for first in range(0, config.lanes, bits)]
+    count = -(-config.lanes // max(1, TABLE_ROWS_LOG2 - rows))
+    size, larger = divmod(config.lanes, count)
+    starts = [size * k + min(k, larger) for k in range(count + 1)]
+    return [range(*ends) for ends in pairwise(starts)]
 
 
 def load_cycles(config: GrandConfig, n: int) -> int:
@@ -133,40 +136,43 @@ class Syndrome(Component):
         group = Signal(len(table))  # one-hot; the table that is written
         row = self.last_row
         new = Signal(init=1)  # the next column is the first one of a code
-        filling, work, take = Signal(), Signal(), Signal()
+        work, reading, writing, take = Signal(), Signal(), Signal(), Signal()
+        following = Signal(size)
         row_over, group_over = Signal(), Signal()
+        smaller = Cat(k for k, lanes in zip(group, table, strict=True) if len(lanes) < size)
         m.d.comb += [
-            work.eq((number & bit).any()),
-            self.columns.ready.eq(self.idle & ~work & ~(filling & new)),
+            self.columns.ready.eq(self.idle & ~work & ~(new & (reading | writing))),
             take.eq(self.columns.valid & self.columns.ready),
-            row_over.eq(group[-1] & bit[len(table[-1]) - 1]),
-            group_over.eq(bit[-1] | row_over | new),
+            group_over.eq(bit[-1] | (smaller.any() & bit[-2:][0]) | new),
+            row_over.eq(group[-1] & group_over),
+            following.eq(number + 1),
         ]
         m.d.sync += self.column_write.eq(take)
+        with m.If(work):
+            m.d.sync += [number.eq(following), work.eq((following & bit).any())]
         with m.If(take):
             m.d.sync += [
                 self.column.eq(self.columns.p.column),
-                self.column_address.eq(Mux(new, 0, self.length)),
-                self.length.eq(Mux(new, 0, self.length) + 1),
+                self.column_address.eq(self.length),
+                self.length.eq(self.length + 1),
                 new.eq(self.columns.p.last),
-                filling.eq(1),
                 self.loaded.eq(0),
-                bit.eq(Mux(group_over, 1, bit << 1)),
+                bit.eq(bit << 1),
+                work.eq(1),
             ]
-            with m.If(new):
-                m.d.sync += row.eq(0)
-            with m.Elif(row_over):
-                m.d.sync += row.eq(row + 1)
-            with m.If(group_over):
-                m.d.sync += group.eq(Cat(row_over | new, group)[: len(group)])
         with m.If(take & group_over):
-            m.d.sync += number.eq(1)
-        with m.Elif(work):
-            m.d.sync += number.eq(number + 1)
+            m.d.sync += [
+                number.eq(1),
+                bit.eq(1),
+                group.eq(Cat(row_over | new, group)[: len(group)]),
+            ]
+        with m.If(take & row_over):
+            m.d.sync += row.eq(row + 1)
+        with m.If(take & new):
+            m.d.sync += [row.eq(0), self.column_address.eq(0), self.length.eq(1)]
 
         # Read, XOR, write; then entry 0 is written, which is 0, until the next column.
         m.submodules.copy = copy = Ram(self.config.checks + 1, 1 << size, collides=False)
-        reading, writing = Signal(), Signal()
         m.d.sync += [reading.eq(work), writing.eq(reading)]
         number_read = Signal.like(number)
         address, written_row = Signal.like(number), Signal.like(row)
@@ -191,10 +197,10 @@ class Syndrome(Component):
                 ram.write_addr.eq(Cat(address[: len(lanes)], written_row)),
                 ram.write_data.eq(entry),
             ]
-        with m.If(filling & new & ~work):
+        with m.If(new & ~work & reading):
             m.d.sync += group.eq(0)
-            with m.If(~reading):
-                m.d.sync += [filling.eq(0), self.loaded.eq(1)]
+        with m.If(new & ~work & ~reading & writing):
+            m.d.sync += self.loaded.eq(1)
 
 
 def _xor_tree(terms: Sequence[Value]) -> Value:

@@ -237,7 +237,6 @@ def test_a_full_window_holds_up_llrs(shape):
         result = simulate(words, component, stall)
         hold_cycles(words, result, stall)
         waited = (result.input_cycles["llr"] < 5000).sum() // words.beats
-        # x.
         assert waited == component.config.window + (
             words.failed.argmax() if port == "suspects" else 0
         )
