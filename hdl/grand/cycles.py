@@ -122,6 +122,21 @@ def _searches(
     return _Searches(there[:, 0], gap, READ + test, later, test + 1)
 
 
+def busy(
+    config: GrandConfig, received: np.ndarray, decoded: "Decoded", skip_parity: bool
+) -> np.ndarray:
+    """int64 [words]: cycles from the first rank of each word to that of the next, at the most.
+
+    0 for words whose hard decision is right.  A word whose first rank has to wait may take less,
+    as later ranks get ready meanwhile.
+    """
+    at = np.flatnonzero(decoded.rows != 0)
+    s = _searches(config, received[at], decoded.rows[at], skip_parity)
+    taken = np.zeros(len(received), np.int64)
+    taken[at] = np.maximum(s.early, s.later - s.first) + KNOWN + 1
+    return taken
+
+
 class _Core:
     """The searches of one core: when each ended, and when its last flip was looked up."""
 
