@@ -1,0 +1,171 @@
+"""What the generated GRAND engines do in simulation and cost in synthesis, as rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..fpga.devices import device
+from ..fpga.resources import Resources
+from ..fpga.results import measure
+from ..fpga.yosys import synthesise
+from ..hdl.engine import Engine, engine
+from ..hdl.grand.cycles import busy
+from ..hdl.verilog import emit
+from ..models.codes.channel import Awgn, Quantiser
+from ..models.codes.named import code
+from ..models.grand.config import GrandConfig, OrbgrandConfig, StepGrandConfig
+from ..models.grand.decoder import Grand
+from ..models.grand.queueing import backlog, distribution
+from ..sim.simulate import Report, simulate
+from ._cost import cost_rows
+from .report import Bar, Progress, Row
+
+PAPER = "paper, 65 nm"
+ENGINES: dict[str, GrandConfig] = {"orbgrand": OrbgrandConfig(), "step_grand": StepGrandConfig()}
+COMPARED: dict[str, GrandConfig] = {
+    "ORBGRAND": ENGINES["orbgrand"],
+    "step-GRAND": ENGINES["step_grand"],
+    "ORBGRAND that skips by parity": OrbgrandConfig(checks=22, skip_parity=True),
+    "step-GRAND by limits alone, best found": StepGrandConfig(
+        limits=(87, 85, 58, 57, 48, 39), prefixes=(), reach=0
+    ),
+}
+"""Engines for (128, 105), at the same parallelism: every pattern of one prefix and sum at once."""
+
+
+@dataclass
+class _Runs:
+    """Simulated workloads, and how many words were as the golden model says."""
+
+    progress: Progress
+    words: int = 0
+    abandoned: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __call__(
+        self, name: str, workload: str, words: int, stall: Any = "none", seed: int = 0
+    ) -> Report:
+        self.progress(f"{name}: {workload}" + ("" if stall == "none" else f", stalls {stall}"))
+        report = simulate(
+            engine(name), ENGINES[name], workload, samples=words, seed=seed, stall=stall
+        )
+        self.words += report.registers["words"]
+        self.abandoned += report.registers["abandoned"]
+        self.wrong += [f"{name}, {workload}: {failure}" for failure in report.failures()]
+        return report
+
+
+def simulation_rows(progress: Progress, words: int) -> Iterator[Row]:
+    """Worst cases, averages and equality with the golden model over ``words`` of each kind."""
+    runs = _Runs(progress)
+    longest = {name: runs(name, "longest", 1).cycles for name in ENGINES}
+    yield Row(
+        "ORBGRAND (64, 6), RTL: cycles from LLRs to word, the last pattern forced",
+        longest["orbgrand"], Bar("<=", 4260), "4,226 (ORBGRAND hardware, from memory)",
+    )  # fmt: skip
+    yield Row(
+        "step-GRAND, RTL: the same", longest["step_grand"], Bar("<=", 621),
+        "a worst case 6.8x shorter: 621",
+    )  # fmt: skip
+    yield Row(
+        "worst case, ORBGRAND over step-GRAND", longest["orbgrand"] / longest["step_grand"],
+        Bar(">=", 6.8), f"6.8x ({PAPER})",
+    )  # fmt: skip
+    for ebn0, workload, most in ((7.5, "polar_7db5", 1.24), (8.0, "polar_8db", 1.11)):
+        report = runs("step_grand", workload, words)
+        cycles = report.cycles / words
+        yield Row(
+            f"step-GRAND, RTL, {ebn0} dB: cycles a word, load and sort included ({words:,} words)",
+            cycles, Bar("<=", most), f"1.00, which is 47.7 Gb/s at 454 MHz ({PAPER})",
+        )  # fmt: skip
+        yield Row(f"information bits a cycle at {ebn0} dB", 105 / cycles, None, "105 (bound)")
+        yield _window(progress, ebn0, most)
+    for name in ENGINES:
+        for n, stall in enumerate(("none", "random", "alternate")):
+            runs(name, "polar_6db", words // 4, stall, seed=n + 1)
+            runs(name, "corners", 60, stall, seed=n)
+        runs(name, "polar_5db", words // 8, "random", seed=9)
+        runs(name, "bch", words // 8, "random")
+    yield Row(
+        f"words through RTL, bit for bit the golden model's ({runs.abandoned:,} abandoned, "
+        "ties, zeros, saturation, stalls)",
+        0 if runs.wrong else runs.words, Bar(">=", 100_000 if words >= 40_000 else words),
+        "; ".join(runs.wrong) or "random codewords always",
+    )  # fmt: skip
+    yield _second_code()
+
+
+def _window(progress: Progress, ebn0: float, interval: float) -> Row:
+    """The backlog that a word meets, by the distribution of what words take."""
+    progress(f"backlog at {ebn0} dB")
+    config, chosen = ENGINES["step_grand"], code("polar-128-105-crc11")
+    decoder = Grand(chosen, config.staircase, True)
+    longest = max(config.staircase.worst_cycles(odd) for odd in (0, 1)) + 64
+    taken = distribution(
+        decoder,
+        Awgn.at(ebn0, chosen.rate),
+        lambda received, decoded: busy(config, received, decoded, True),
+        longest,
+        quantiser=Quantiser(),
+        frames=100_000,
+    )
+    work = np.convolve(backlog(taken, 8 * longest, interval), taken)  # with the word's own
+    beyond = work[::-1].cumsum()[::-1]
+    words = int(np.argmax(beyond <= 1e-9) / interval) + 24  # 24: what a word takes to pass
+    return Row(
+        f"window that a word every {interval} cycles at {ebn0} dB fills once in 1e9, words", words
+    )
+
+
+def _second_code() -> Row:
+    """Both codes run on one and the same Verilog: a code is data."""
+    config = ENGINES["step_grand"]
+    found = engine("step_grand")
+    reports = [simulate(found, config, workload, samples=500) for workload in ("polar_6db", "bch")]
+    texts = {emit(found.component(report.config), "top") for report in reports}
+    return Row(
+        "codes decoded by one bitstream: polar (128,105) and BCH (127,113)",
+        len(reports) if len(texts) == 1 and all(r.holds for r in reports) else 0,
+        Bar(">=", 2), "",
+    )  # fmt: skip
+
+
+def area_rows(progress: Progress) -> Iterator[Row]:
+    """LUTs, storing ones included, times worst-case cycles of whole engines."""
+    for family, unit in (("ecp5-85k", "LUT4"), ("xc7", "LUT6")):
+        luts, cost = {}, {}
+        for name, config in COMPARED.items():
+            progress(f"{name}: synthesis for {family}")
+            component = _engine(config).component(config)
+            resources = synthesise(component, device(family), "grand").resources
+            luts[name] = resources.lut + resources.lutram
+            cycles = simulate(_engine(config), config, "longest", samples=1).cycles
+            cost[name] = luts[name] * cycles
+            yield Row(
+                f"{family}: {name}, {unit}s and worst-case cycles",
+                f"{luts[name]:,} x {cycles:,}", None, _text(resources),
+            )  # fmt: skip
+        best = cost["step-GRAND"]
+        yield Row(
+            f"{family}: {unit} x worst-case cycles, ORBGRAND over step-GRAND",
+            cost["ORBGRAND"] / best, Bar(">=", 10), f"10x the area efficiency ({PAPER})",
+        )  # fmt: skip
+        for name in list(COMPARED)[2:]:
+            yield Row(f"{family}: ORBGRAND over {name}", cost["ORBGRAND"] / cost[name])
+
+
+def _text(resources: Resources) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in resources.to_json().items() if n)
+
+
+def _engine(config: GrandConfig) -> Engine[Any]:
+    return engine("orbgrand" if isinstance(config, OrbgrandConfig) else "step_grand")
+
+
+def cost_of_presets(progress: Progress) -> Iterator[Row]:
+    """Resources and Fmax of every preset."""
+    for name in ENGINES:
+        yield from cost_rows(measure([name], progress=progress))
