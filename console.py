@@ -98,6 +98,11 @@ class Job:
         """How far it is."""
         self._bar.update(self._task, completed=done, total=total)
 
+    def share(self, text: str, done: float) -> None:
+        """What comes next, and the share of all that is done."""
+        self.say(text)
+        self.advance(done, 1)
+
 
 def verb(app: typer.Typer) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
     """Registers ``function(screen, ...)`` as a verb of ``app``, with ``--json`` and ``--debug``."""

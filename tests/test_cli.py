@@ -229,6 +229,26 @@ class TestAnswers:
         assert result.status == 0
         assert json.loads(result.out)["rows"][0]["holds"] is True
 
+    def test_montecarlo(self, run, tmp_path):
+        flags = ("--code", "bch-32-21", "--ebn0", "4,5", "--frames", "8192")
+        flags += ("--set", "p=4", "--llr-bits", "4", "--step", "0.2", "--state", str(tmp_path))
+        result = run("montecarlo", "--decoder", "orbgrand", *flags, "--json")
+        assert result.status == 0
+        data = json.loads(result.out)
+        assert (data["code"], data["quantiser"]) == ("bch-32-21", {"bits": 4, "step": 0.2})
+        first, second = data["points"]
+        assert (first["ebn0"], second["ebn0"], second["frames"]) == (4, 5, 8192)
+        assert first["fer"] > second["fer"] > 0
+        assert len(list(tmp_path.iterdir())) == 2
+        result = run("montecarlo", "--decoder", "orbgrand", *flags)
+        assert f"{first['fer']:.3g}" in result.out
+        assert "abandoned" in result.out
+        assert "4 dB: FER" in result.err
+        flags = (*flags[:6], "--float", "--estimate", "stratified", "--json")
+        data = json.loads(run("montecarlo", "--decoder", "step-grand", *flags).out)
+        assert (data["quantiser"], data["points"][0]["errors"]) == (None, None)
+        assert "step-grand --set" in run("montecarlo").out
+
     def test_version(self, run):
         assert run("--version").out.startswith("0.")
 
@@ -261,6 +281,10 @@ class TestAnswers:
         (["simulate", "doubler", "--backend", "amarant"], "did you mean amaranth?", 1),
         (["simulate", "doubler", "--samples", "0"], "--samples", 2),
         (["bench", "nothing"], "there is no bench 'nothing'", 1),
+        (["montecarlo", "--decoder", "orbgrant"], "did you mean orbgrand?", 1),
+        (["montecarlo", "--decoder", "orbgrand", "--ebn0", "4:5"], "'4:5' is not numbers", 1),
+        (["montecarlo", "--decoder", "orbgrand", "--llr-bits", "99"], "LLRs of 99 bits", 1),
+        (["montecarlo", "--decoder", "orbgrand", "--errors", "0"], "--errors", 2),
         (["simulat"], "Did you mean 'simulate'?", 2),
         (["simulate"], "ENGINE", 2),
         (["simulate", "doubler", "--sample", "3"], "--samples", 2),
