@@ -41,11 +41,10 @@ class GrandEngine(wiring.Component):
             "columns": In(stream.Signature(column_layout(config))),
             "llr": In(stream.Signature(llr_layout(config))),
             "word": Out(stream.Signature(word_layout(config))),
-            **{name: Out(32) for name in COUNTERS},
         }
         if config.skip_parity:
             members["skip_parity"] = In(1, init=1)
-        super().__init__(members)
+        super().__init__(members | {name: Out(32) for name in COUNTERS})
 
     def elaborate(self, platform):
         m = Module()

@@ -76,7 +76,7 @@ def timing(
     searches = _searches(config, received[at], decoded.rows[at], skip_parity)
     changed = (decoded.words[at] != hard(received[at])).astype(np.int64)
     rows = np.pad(changed, ((0, 0), (0, beats * config.lanes - changed.shape[1])))
-    flips = rows.reshape(len(at), beats, -1).sum(2)
+    flips = rows.reshape(len(at), beats, config.lanes).sum(2)
     ends = _ends(config, decoded.rows != 0, searches, flips)
     tests = int(searches.tests.sum())
     ideal = max(len(received) * beats, -(-tests // config.cores))

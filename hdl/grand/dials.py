@@ -57,13 +57,16 @@ class Dials(wiring.Component):
         void, arrives = Signal(), Signal()
         self._arrivals(m, void, arrives)
         layout = dial_layout(self.config)
-        entries = [Signal(layout.elem_shape, name=f"entry_{x}") for x in range(layout.length)]
-        m.d.comb += [entries[0].column.eq(self.column), entries[0].present.eq(self.arrived)]
+        entries = [
+            Signal(layout.elem_shape, name=f"entry_{x}", init={"absent": 1})
+            for x in range(layout.length)
+        ]
+        m.d.comb += [entries[0].column.eq(self.column), entries[0].absent.eq(~self.arrived)]
         for entry, before in zip(entries[1:], entries, strict=False):
             with m.If(arrives):
                 m.d.sync += entry.eq(before)
             with m.If(self.restart):
-                m.d.sync += entry.present.eq(0)
+                m.d.sync += entry.absent.eq(1)
         m.submodules.rows = rows = Ram(layout, self.shape.lw_max + 1, collides=False)
         m.d.comb += [
             rows.write_en.eq(arrives),
