@@ -22,6 +22,10 @@ one register on iCE40 and two on ECP5, and a multiplexer.
 """
 
 
+BLOCK = {"ram_style": "block"}
+"""Attributes of an Amaranth ``Memory`` that is to be block RAM, however little it fills it."""
+
+
 BLOCK_ROWS = 1024
 """Rows, at least, of a memory that :class:`Ram` may divide."""
 
@@ -37,7 +41,8 @@ class Ram(Component):
     ``parts > 1``, ``shape`` is an ``ArrayLayout`` and each bit of ``write_en`` writes one
     of that many equal parts of the row.  With ``clear=True`` there is ``read_clear``: high
     together with ``read_en``, it makes the output 0, by the reset of the memory's own output
-    register where there is one (ECP5, Xilinx, LUT RAM).
+    register where there is one (ECP5, Xilinx, LUT RAM).  ``block=True`` insists on block RAM
+    where tools would take LUTs for so few bits.
 
     A wide memory a little deeper than a power of two of rows is made of two, which takes less
     block RAM than the next power of two (:data:`BLOCK_ROWS`, :data:`BLOCK_BITS`).
@@ -50,6 +55,7 @@ class Ram(Component):
         parts: int = 1,
         collides: bool = True,
         clear: bool = False,
+        block: bool = False,
     ):
         if depth < 2:
             raise ValueError(f"depth = {depth}; a Ram has at least 2 rows (else use a register)")
@@ -59,8 +65,7 @@ class Ram(Component):
             if parts < 1 or shape.length % parts:
                 raise ValueError(f"parts = {parts} does not divide {shape.length} elements")
         self._shape, self._depth, self._parts = shape, depth, parts
-        self._attrs = {} if collides else NEVER_COLLIDES
-        self._clear = clear
+        self._collides, self._clear, self._block = collides, clear, block
         members = {
             "write_en": In(parts),
             "write_addr": In(range(depth)),
@@ -88,7 +93,7 @@ class Ram(Component):
         halves = []
         for name, depth, is_rest in (("first", below, 0), ("rest", self._depth - below, 1)):
             half = Ram(
-                self._shape, max(2, depth), self._parts, self._attrs == {}, clear=self._clear
+                self._shape, max(2, depth), self._parts, self._collides, self._clear, self._block
             )
             m.submodules[name] = half
             halves.append(half)
@@ -108,7 +113,10 @@ class Ram(Component):
 
     def _whole(self, m: Module) -> None:
         m.submodules.memory = memory = Memory(
-            shape=self._shape, depth=self._depth, init=[], attrs=self._attrs
+            shape=self._shape,
+            depth=self._depth,
+            init=[],
+            attrs=({} if self._collides else NEVER_COLLIDES) | (BLOCK if self._block else {}),
         )
         part = self._shape.length // self._parts if self._parts > 1 else None
         write = memory.write_port(granularity=part)
@@ -136,13 +144,13 @@ class Ram(Component):
 class Rom(Component):
     """A table: ``data`` is ``rows[addr]`` of the last cycle in which ``en`` was high.
 
-    Addresses are unsigned; beyond the last row they give any value.
+    Addresses are unsigned; beyond the last row they give any value.  ``block`` as of :class:`Ram`.
     """
 
-    def __init__(self, shape: ShapeLike, rows: Sequence[Any]):
+    def __init__(self, shape: ShapeLike, rows: Sequence[Any], block: bool = False):
         if len(rows) < 2:
             raise ValueError(f"{len(rows)} rows; a Rom has at least 2 (else use a constant)")
-        self._shape, self._rows = shape, rows
+        self._shape, self._rows, self._block = shape, rows, block
         super().__init__(
             {
                 "en": In(1, init=1),
@@ -154,7 +162,10 @@ class Rom(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=self._shape, depth=len(self._rows), init=self._rows
+            shape=self._shape,
+            depth=len(self._rows),
+            init=self._rows,
+            attrs=BLOCK if self._block else {},
         )
         read = memory.read_port()
         m.d.comb += [read.en.eq(self.en), read.addr.eq(self.addr), self.data.eq(read.data)]

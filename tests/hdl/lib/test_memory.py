@@ -66,8 +66,16 @@ BLOCK = {"ecp5-25k": {"DP16KD"}, "ice40-up5k": {"SB_RAM40_4K"}, "xc7": {"RAMB18E
             {"ecp5-25k": 1, "ice40-up5k": 4, "xc7": 1},
         ),
         (lambda: Rom(9, noise(1024, 9)), {"ecp5-25k": 1, "ice40-up5k": 3, "xc7": 1}),
+        (
+            lambda: Ram(1, 512, collides=False, block=True),
+            {"ecp5-25k": 1, "ice40-up5k": 1, "xc7": 1},
+        ),
+        (
+            lambda: Rom(64, [1 << k for k in range(64)], block=True),
+            {"ecp5-25k": 2, "ice40-up5k": 4, "xc7": 2},
+        ),
     ],
-    ids=["wide", "parts", "rom"],
+    ids=["wide", "parts", "rom", "few bits", "few rows"],
 )
 def test_memories_become_block_ram_and_nothing_else(target, build, bram):
     mapped = synthesise(build(), device(target))
