@@ -1,7 +1,7 @@
 """Positions of a word in the order of reliability, least reliable first, one a cycle.
 
 Nothing is sorted beforehand: most words are mended by their first few ranks.  A value counts
-up from 0; all positions are compared with it at once, and those that equal it, a *bucket*,
+up from 0; all positions are compared with it at once, and those that have it, a *bucket*,
 leave by ascending index.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...models.grand.config import GrandConfig
 from ..lib.arith import find_first
@@ -18,53 +18,44 @@ FIRST = 4
 """Cycles from the transfer of a word's last row to its first rank, if that is of reliability 0."""
 
 
-def emission(
-    reliabilities: NDArray[np.integer], taken: NDArray[np.integer] | int = 0
-) -> NDArray[np.int64]:
+def emission(reliabilities: ArrayLike, taken: ArrayLike = 0) -> NDArray[np.int64]:
     """When each rank is transferred, in cycles after the transfer of the word's last row.
 
-    ``reliabilities``, ``[..., ranks]``: those of the first ranks, ascending.  The first rank is
-    transferred in cycle ``taken``, ``[...]``, or as soon as it is there; from then on ``o`` is
-    ready.  Between d and t rank w stands on ``o``::
+    ``reliabilities``, ``[..., ranks]``: those of the first ranks, ascending.  The first one is
+    transferred in cycle ``taken``, ``[...]``, or once it is there, any other once it is there.
+    Rank w stands on ``o`` from cycle d[w] on and is transferred in t[w], the first cycle from
+    then on in which ``o`` is ready::
 
-        d[1] = FIRST + r[1]                 d[w + 1] = max(d[w] + max(1, r[w + 1] - r[w]), t[w] + 1)
-        t[w] = the first cycle from d[w] on in which o is ready
-
-    so that t[w + 1] = d[w + 1] for an ``o`` that is ready then.
+        d[1] = FIRST + r[1]
+        d[w + 1] = max(t[w] + 1, d[w] + max(1, r[w + 1] - r[w]))
     """
     r = np.asarray(reliabilities, dtype=np.int64)
-    there = np.cumsum(np.maximum(np.diff(r, axis=-1, prepend=0), 1), axis=-1)
-    there += FIRST - np.maximum(1 - r[..., :1], 0)
-    late = np.maximum(np.expand_dims(taken, -1) - there[..., :1], 0)
-    # A rank late, the second one is there already where it is of another bucket.
-    gap = np.maximum(there[..., 1:2] - there[..., :1] - 1, 0)
-    return np.concatenate([there[..., :1] + late, there[..., 1:] + np.maximum(late - gap, 0)], -1)
+    first = FIRST + r[..., :1]
+    at = np.maximum(first, np.expand_dims(taken, -1))
+    steps = np.maximum(np.diff(r, axis=-1), 1)
+    late = np.maximum(at + 1 - first - steps[..., :1], 0)
+    return np.concatenate([at, first + np.cumsum(steps, axis=-1) + late], axis=-1)
 
 
 class Ranker(Component):
     """Takes the rows of one word and delivers its positions by (reliability, index).
 
-    Reliability: an LLR's bits below the sign, each XOR the sign.  A word has
-    ``config.beats`` rows of ``config.lanes`` LLRs, or fewer: ``last`` marks its last one, and
-    rows that are not sent count as largest LLRs.  After ``last`` no row is taken until
-    ``clear``.
+    Reliability: an LLR's bits below the sign, each XOR the sign.  A word has up to
+    ``config.beats`` rows of ``config.lanes`` LLRs, ``last`` with its last one; rows that are
+    not sent count as largest LLRs.  Then no row is taken until ``clear``.
 
-    ``o`` gives all ``config.length`` positions, then falls silent.  :func:`emission` says
-    when.
+    ``o`` gives all ``config.length`` positions, then nothing; :func:`emission` says when.
 
-    ``clear`` forgets the word: in its cycle nothing is transferred on either stream (it
-    holds back ``llrs.ready`` and ``o.valid`` by combinational paths), in the next one a row
-    may be.
+    ``clear`` forgets the word.  In its cycle nothing is transferred (it leads to
+    ``llrs.ready`` and ``o.valid``), in the next one a row may be.
     """
 
     def __init__(self, config: GrandConfig):
         self.config = config
-        llr = data.StructLayout(
-            {"llrs": data.ArrayLayout(signed(config.llr_bits), config.lanes), "last": 1}
-        )
+        llrs = data.ArrayLayout(signed(config.llr_bits), config.lanes)
         super().__init__(
             {
-                "llrs": In(stream.Signature(llr)),
+                "llrs": In(stream.Signature(data.StructLayout({"llrs": llrs, "last": 1}))),
                 "clear": In(1),
                 "o": Out(stream.Signature(range(config.length))),
             }
@@ -73,60 +64,65 @@ class Ranker(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         c = self.config
-        size = 1 << (c.length.bit_length() // 2)  # positions of a group, a power of two
-        groups = -(-c.length // size)
-
         complete = Signal()  # all rows are there
         llrs = self._rows(m, complete)
 
-        # Stage 1: which positions equal `value`, whose top bit means that all values were.
-        value = Signal(c.llr_bits)
+        # Stage 1: the positions that agree with `value` in all but the `low` bits.  To compare in
+        # two steps takes fewer LUTs: mapped as one, the comparison is made for speed.
+        value = Signal(c.llr_bits)  # its top bit means that all were
+        agree = Signal(c.length)
+        low = Signal(min(2, c.llr_bits - 1))
         equal = Signal(c.length)
-        # Stage 2: a bucket, and its groups that have not left yet; no bucket where none.
-        bucket = Signal(c.length)
-        waiting = Signal(groups)
-        # Stage 3: the group that leaves now, what is left of it.
-        leaving = Signal(size)
-        group = Signal(range(groups))
+        # Stage 2: a bucket, and those of its groups of positions that have not left yet.
+        size = 1 << (c.length.bit_length() // 2)
+        bucket = Signal(c.length, reset_less=True)
+        waiting = Signal(-(-c.length // size))
+        final = Signal()  # no other bucket comes
+        # Stage 3: the group that leaves now, and what is left of it.
+        leaving = Signal(size, reset_less=True)
+        group = Signal(range(len(waiting)), reset_less=True)
         valid = Signal()
 
-        walking, take, free, advance = Signal(), Signal(), Signal(), Signal()
-        first = find_first(waiting)
-        lowest = find_first(leaving)
-        over = ~_several(leaving)
+        take, over, free, advance = Signal(), Signal(), Signal(), Signal()
+        lowest, position = find_first(waiting), find_first(leaving)
         m.d.comb += [
-            walking.eq(complete & ~value[-1]),
+            equal.eq(
+                Cat(_agrees(llr, 0, low, upper) for llr, upper in zip(llrs, agree, strict=True))
+            ),
             self.o.valid.eq(valid & ~self.clear),
-            self.o.payload.eq(Cat(lowest.index, group)),
+            self.o.payload.eq(Cat(position.index, group)),
             take.eq(self.o.ready | ~valid),
+            over.eq(~valid | ~_several(leaving)),
             free.eq(take & over),
-            # Past empty buckets also while the last rank of the one before waits.
-            advance.eq(Mux(waiting.any(), free & ~_several(waiting), over)),
+            # Past empty buckets also while the last rank of the one before stands on `o`.
+            advance.eq(~final & Mux(waiting.any(), free & ~_several(waiting), over)),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                equal.eq(Cat(_equals(llr, value[:-1]) for llr in llrs)),
-                bucket.eq(equal),
-                waiting.eq(Cat(equal[k : k + size].any() for k in range(0, c.length, size))),
-                value.eq(value + walking),
-            ]
-        with m.Elif(free):
-            m.d.sync += waiting.eq(waiting & ~first.one_hot)
         with m.If(take):
-            m.d.sync += leaving.eq(leaving & ~lowest.one_hot)
+            m.d.sync += leaving.eq(leaving & ~position.one_hot)
         with m.If(free):
             m.d.sync += [
-                leaving.eq(bucket.word_select(first.index, size)),  # none of an empty bucket
-                group.eq(first.index),
+                leaving.eq(bucket.word_select(lowest.index, size)),
+                group.eq(lowest.index),
                 valid.eq(waiting.any()),
+                waiting.eq(waiting & ~lowest.one_hot),
             ]
-        with m.If(advance & ~walking):
-            m.d.sync += equal.eq(0)
+        with m.If(advance):
+            m.d.sync += [
+                agree.eq(Cat(_agrees(llr, len(low), value[len(low) : -1]) for llr in llrs)),
+                low.eq(value),
+                bucket.eq(equal),
+                waiting.eq(Cat(equal[k : k + size].any() for k in range(0, c.length, size))),
+                final.eq(value[-1]),
+            ]
+        with m.If(advance & complete):
+            m.d.sync += value.eq(value + 1)
+        with m.If(~complete | self.clear):
+            m.d.sync += agree.eq(0)
         with m.If(self.clear):
-            m.d.sync += [s.eq(0) for s in (value, equal, bucket, waiting, leaving, valid)]
+            m.d.sync += [state.eq(0) for state in (value, waiting, final, valid)]
         return m
 
-    def _rows(self, m: Module, complete: Signal) -> list[Value]:
+    def _rows(self, m: Module, complete: Signal) -> list[Signal]:
         """Takes the rows; the LLR of each position."""
         c = self.config
         row = Signal(range(c.beats))
@@ -143,7 +139,7 @@ class Ranker(Component):
         llrs = []
         for position in range(c.length):
             number, lane = divmod(position, c.lanes)
-            llr = Signal(signed(c.llr_bits), name=f"llr{position}", reset_less=True)
+            llr = Signal(signed(c.llr_bits), name=f"llr_{position}", reset_less=True)
             with m.If(take & (row == number)):
                 m.d.sync += llr.eq(self.llrs.p.llrs[lane])
             if number:
@@ -153,9 +149,15 @@ class Ranker(Component):
         return llrs
 
 
-def _equals(llr: Value, value: Value) -> Value:
-    """Whether the reliability of ``llr`` is ``value``."""
-    return (llr[:-1] ^ value) == llr[-1].replicate(len(value))
+def _agrees(llr: Value, start: int, value: Value, also: Value | None = None) -> Value:
+    """Whether ``llr``'s reliability has the bits ``value`` from bit ``start`` on; ``also`` holds.
+
+    As a chain: Yosys maps it to fewer LUTs than a comparison of numbers.
+    """
+    result = Const(1) if also is None else also
+    for a, b in zip(llr[start:-1], value, strict=False):
+        result = result & (a ^ llr[-1] ^ ~b)
+    return result
 
 
 def _several(mask: Value) -> Value:
@@ -163,8 +165,8 @@ def _several(mask: Value) -> Value:
     pairs = [(bit, Const(0)) for bit in mask]
     while len(pairs) > 1:
         joined = [
-            (low | high, more | most | (low & high))
-            for (low, more), (high, most) in zip(pairs[::2], pairs[1::2], strict=False)
+            (a | b, more_a | more_b | (a & b))
+            for (a, more_a), (b, more_b) in zip(pairs[::2], pairs[1::2], strict=False)
         ]
         pairs = joined + pairs[2 * len(joined) :]
     return pairs[0][1]
