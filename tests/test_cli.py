@@ -211,7 +211,7 @@ class TestAnswers:
             report.Row.skip("Fmax", "no nextpnr", report.Bar(">=", 50)),
         )
 
-        def fake(name, quick, progress, on_row):
+        def fake(name, quick, progress, on_row, pictures):
             print("a library that talks")
             os.system("echo a compiler that talks")
             progress("the first")

@@ -1,0 +1,129 @@
+"""Curves as a static picture (SVG) and as a page to look closer at (HTML)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's: told apart by any eye."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one curve; equal labels in several panels have one colour."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    """With ``high``: the confidence interval of each y."""
+    high: Sequence[float] | None = None
+    reference: bool = False
+    """Somebody else's: markers without a line."""
+
+    def errors(self) -> tuple[list[float], list[float]] | None:
+        """What error bars reach below and above y."""
+        if self.low is None or self.high is None:
+            return None
+        below = [y - low for y, low in zip(self.y, self.low, strict=True)]
+        above = [high - y for y, high in zip(self.y, self.high, strict=True)]
+        return below, above
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes; y is logarithmic."""
+
+    y_title: str
+    series: Sequence[Series]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels side by side over one kind of x."""
+
+    title: str
+    x_title: str
+    panels: Sequence[Panel]
+
+    def colours(self) -> dict[str, str]:
+        """That of each label."""
+        labels = dict.fromkeys(s.label for panel in self.panels for s in panel.series)
+        return {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(labels)}
+
+
+def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Writes ``stem.svg`` and ``stem.html``, which needs no network; returns both.
+
+    Raises :class:`ModuleNotFoundError` that says how to get what is missing.
+    """
+    try:
+        import matplotlib as mpl
+        import plotly.graph_objects as go
+        from matplotlib.figure import Figure as Canvas
+        from plotly.subplots import make_subplots
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            f"pictures need {missing.name}: pip install 'thresher[pictures]'", name=missing.name
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    # The same figure gives the same bytes.
+    with mpl.rc_context({"svg.hashsalt": stem, "font.size": 9}):
+        canvas = Canvas(figsize=(5.2 * len(figure.panels), 4.4), layout="constrained")
+        _static(figure, canvas)
+        static = folder / f"{stem}.svg"
+        canvas.savefig(static, metadata={"Date": None})
+    page = make_subplots(cols=len(figure.panels), horizontal_spacing=0.1)
+    _interactive(figure, page, go)
+    interactive = folder / f"{stem}.html"
+    page.write_html(interactive, include_plotlyjs=True, div_id=stem)
+    return [static, interactive]
+
+
+def _static(figure: Figure, canvas: Any) -> None:
+    colours = figure.colours()
+    canvas.suptitle(figure.title)
+    for axes, panel in zip(
+        canvas.subplots(ncols=len(figure.panels), squeeze=False)[0], figure.panels, strict=True
+    ):
+        for series in panel.series:
+            axes.errorbar(
+                series.x, series.y, series.errors(), color=colours[series.label],
+                label=series.label, marker="s" if series.reference else "o", markersize=4,
+                linestyle="none" if series.reference else "-", linewidth=1.2, capsize=2,
+                markerfacecolor="none" if series.reference else None,
+            )  # fmt: skip
+        axes.set(xlabel=figure.x_title, ylabel=panel.y_title, yscale="log")
+        axes.grid(True, which="major", linewidth=0.5, alpha=0.6)
+        axes.grid(True, which="minor", linewidth=0.3, alpha=0.3)
+        axes.legend(frameon=True, fontsize=8)
+
+
+def _interactive(figure: Figure, page: Any, go: Any) -> None:
+    colours, shown = figure.colours(), set()
+    for column, panel in enumerate(figure.panels, 1):
+        for series in panel.series:
+            errors = series.errors()
+            bars = None
+            if errors is not None:
+                bars = {"type": "data", "array": errors[1], "arrayminus": errors[0], "width": 3}
+            page.add_trace(
+                go.Scatter(
+                    x=series.x, y=series.y, error_y=bars, name=series.label,
+                    mode="markers" if series.reference else "lines+markers",
+                    marker={"symbol": "square-open" if series.reference else "circle", "size": 7},
+                    line={"color": colours[series.label]}, legendgroup=series.label,
+                    showlegend=series.label not in shown,
+                    hovertemplate="%{x} dB: %{y:.3g}",
+                ),
+                row=1, col=column,
+            )  # fmt: skip
+            shown.add(series.label)
+        page.update_xaxes(title_text=figure.x_title, row=1, col=column)
+        page.update_yaxes(
+            title_text=panel.y_title, type="log", exponentformat="power", dtick=1, row=1, col=column
+        )
+    page.update_layout(
+        title=figure.title, template="plotly_white", legend={"orientation": "h", "y": -0.2}
+    )
