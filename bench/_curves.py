@@ -26,8 +26,8 @@ class Series:
         """What error bars reach below and above y."""
         if self.low is None or self.high is None:
             return None
-        below = [y - low for y, low in zip(self.y, self.low, strict=True)]
-        above = [high - y for y, high in zip(self.y, self.high, strict=True)]
+        below = [max(y - low, 0) for y, low in zip(self.y, self.low, strict=True)]
+        above = [max(high - y, 0) for y, high in zip(self.y, self.high, strict=True)]
         return below, above
 
 
