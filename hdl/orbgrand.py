@@ -15,7 +15,7 @@ def random_config(rng: np.random.Generator) -> OrbgrandConfig:
     p = int(rng.integers(3, 7))
     least = p * (p + 1) // 2
     skip = bool(rng.random() < 0.3)
-    lw_max = int(rng.integers(least, least + 12))
+    lw_max = int(rng.integers(least, least + 6))
     return OrbgrandConfig(**shape, p=p, lw_max=lw_max, skip_parity=skip)
 
 

@@ -12,10 +12,15 @@ from .grand.workloads import WORKLOADS
 def random_config(rng: np.random.Generator) -> StepGrandConfig:
     """A small random configuration."""
     shape = random_shape(rng)
-    limits = [int(rng.integers(6, shape["length"] + 1)), int(rng.integers(8, 24))]
+    limits = [int(rng.integers(6, shape["length"] + 1)), int(rng.integers(8, 20))]
     for h in range(3, int(rng.integers(4, 8))):
-        limits.append(limit(rng, h, min(limits[h - 3], 30)))
-    return StepGrandConfig(**shape, limits=tuple(limits), skip_parity=True)
+        limits.append(limit(rng, h, min(limits[h - 3], 24)))
+    if rng.random() < 0.5:  # by limits alone
+        return StepGrandConfig(**shape, limits=tuple(limits), prefixes=(), reach=0)
+    first = int(rng.integers(2, 5))
+    prefixes = tuple(max(first, h - 3) for h in range(4, len(limits) + 1))
+    reach = int(rng.integers(2 * max(prefixes, default=0) + 3, 20))
+    return StepGrandConfig(**shape, limits=tuple(limits), prefixes=prefixes, reach=reach)
 
 
 ENGINE = Engine(

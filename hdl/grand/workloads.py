@@ -177,7 +177,7 @@ def _random(config: GrandConfig, samples: int | None, seed: int) -> Workload:
     code = random_code(n, n - checks, seed)
     if skip:
         code = random_code(n - 1, n - 1 - checks, seed).extended
-    count = samples or WORDS // 5
+    count = samples or 40
     noise, corner = _noisy(float(rng.uniform(2, 6))), _corners
 
     def draw(decoder: "Grand", config: GrandConfig, count: int, seed: int) -> "Drawn":
