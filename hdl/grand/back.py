@@ -1,16 +1,26 @@
 """The way out: hard decisions in order, with the bits flipped that were guessed.
 
-A row takes a cycle, and one of ``f`` flips ``max(1, f)``.  With ``w`` the cycle in which a row
-is transferred on ``words``, ``t`` those in which its flips are, and ``o`` that in which it is
-offered on ``word``, a consumer that is always ready given::
+A row is taken, goes through one step, or one for each of its flips if it failed, and is offered;
+one row a cycle, one of f flips ``max(1, f)``.  Of the cycles
 
-    step 1           =  max(w, t[1]) + 1  for a row that failed,  w + 1  for others
-    step i           =  max(step i-1, t[i]) + 1
-    o                =  last step + 1
-    w of the next    >= last step
+* ``w``, in which the row is taken from ``words``: the first one in which it is offered there
+  and the row before is in its last step or past it;
+* ``t[1], t[2], ...``, in which its flips, or the entry that abandons it, are taken;
+* ``s[1], s[2], ...``, those of its steps; a row that did not fail has s[1] alone,
 
-Flips are taken from the cycle on in which their row is: nothing waits for one that came late.
-Where a word has several rows its flips are gathered first; see :class:`ByRow`.
+each comes as early as this allows::
+
+    t[1] >= w        t[i] >= s[i-1]
+    s[1]  = max(t[1] + 1 or, of a row that did not fail, w + 1; when the row before was delivered)
+    s[i]  = t[i] + 1
+
+and the row is offered on ``word`` in the cycle after its last step.  So nothing waits for
+flips in vain: those that come late are out two cycles later.
+
+Where words have several rows, the flips of a word are gathered first, one a cycle.  With ``g``
+the cycle in which its last one is taken, ``t`` are no transfers on ``flips``, but each of the
+word's rows takes entries by the same rules from g + 1 on: one a flip, one if it has none.  The next
+word's flips are taken after the last entry.
 """
 
 from functools import reduce
@@ -32,11 +42,15 @@ def _lane_layout(config: GrandConfig) -> data.StructLayout:
 
 
 class Back(Component):
-    """Delivers all words, rows and words in order.
+    """Delivers the words in order.
 
-    ``flips`` has the positions to flip for each word that ``failed``, one at least, and ``last``
-    with the last of them; a single one that is not ``found`` abandons the word, whose rows leave
-    as they came, not ``found`` either.
+    For each word that ``failed``, ``flips`` has the positions to flip, in any order and ``last``
+    with the last of them; or a single entry that is not ``found``, and the word leaves as it came,
+    not ``found`` either.  Flips are taken when their word is, not earlier; they may come straight
+    from a memory.
+
+    A flip costs a look-up table a lane: the row goes round through an XOR with a mask, of which
+    a memory has one for each lane.
     """
 
     def __init__(self, config: GrandConfig):
@@ -56,44 +70,53 @@ class Back(Component):
         ends = Signal()  # the row that flips are for is its word's last one
         flips = self._by_row(m, ends)
 
+        # The row at work, if any: one that leaves as it is, or one that waits for its flips.
         row = Signal(i.p.shape(), reset_less=True)
-        filled, part = Signal(), Signal()  # there is a row; some of its flips are done
-        step, done, free = Signal(), Signal(), Signal()
-        ready = Signal()  # the flip in `mask` is for the row
-        found, last = Signal(), Signal()  # with it
-        wanted, hold, take = Signal(), Signal(), Signal()
+        plain, waits, part = Signal(), Signal(), Signal()
+        # The flip at work, if any; `final`: the last one of the row.
+        ready, final, found = Signal(), Signal(), Signal()
+        opens, step, done, free = Signal(), Signal(), Signal(), Signal()
+        wanted, take = Signal(), Signal()
         m.d.comb += [
-            step.eq(filled & (ready | ~row.failed) & (o.ready | ~o.valid)),
-            done.eq(step & (last | ~row.failed)),
-            free.eq(done | ~filled),
+            opens.eq(o.ready | ~o.valid),
+            step.eq(opens & (plain | ready)),
+            done.eq(opens & (plain | final)),
+            free.eq(done | ~(plain | waits)),
             i.ready.eq(free),
-            # The next cycle's flip is chosen now, since the mask is read from a memory.
-            wanted.eq(Mux(free, i.valid & i.p.failed, row.failed)),
+            # The next flip is chosen now, for the row that will be at work then.
+            wanted.eq(Mux(free, i.valid & i.p.failed, waits)),
             ends.eq(Mux(free, i.p.last, row.last)),
-            hold.eq(ready & ~step),
-            flips.ready.eq(wanted & ~hold),
-            take.eq(flips.ready & flips.valid),
+            flips.ready.eq(wanted & (opens | ~ready)),
+            take.eq(flips.valid & flips.ready),
         ]
         with m.If(free):
-            m.d.sync += [row.eq(i.payload), filled.eq(i.valid)]
-        with m.If(~hold):
-            m.d.sync += [ready.eq(take), found.eq(flips.p.found), last.eq(flips.p.last)]
-
-        # Of the masks the lower half have one bit set, the others none.
-        masks = [1 << lane for lane in range(lanes)]
-        m.submodules.masks = masks = Rom(lanes, masks + [0] * lanes)
+            m.d.sync += [
+                row.eq(i.payload),
+                plain.eq(i.valid & ~i.p.failed),
+                waits.eq(i.valid & i.p.failed),
+            ]
+        # One mask for each lane, and as many that flip nothing.
+        rows = [1 << lane for lane in range(lanes)] + [0] * lanes
+        m.submodules.masks = masks = Rom(lanes, rows, block=lanes > 32)
         m.d.comb += [
-            masks.en.eq(~hold),
+            masks.en.eq(opens | ~ready),
             masks.addr.eq(Cat(flips.p.lane, ~(take & flips.p.flip))),
         ]
+        with m.If(opens | ~ready):
+            m.d.sync += [
+                ready.eq(take),
+                final.eq(take & flips.p.last),
+                found.eq(flips.p.found),
+            ]
         with m.If(step):
             m.d.sync += [
                 part.eq(~done),
                 o.p.bits.eq(Mux(part, o.p.bits.as_value(), row.bits) ^ masks.data),
-                o.p.found.eq(found | ~row.failed),
+                o.p.found.eq(found | plain),
                 o.p.last.eq(row.last),
             ]
-        m.d.sync += o.valid.eq(done | (o.valid & ~o.ready))
+        with m.If(opens):
+            m.d.sync += o.valid.eq(done)
         return m
 
     def _by_row(self, m, ends):
@@ -116,12 +139,11 @@ class Back(Component):
 
 
 class ByRow(Component):
-    """Puts the flips of a word in the order of its rows.
+    """Serves the flips of a word row by row.
 
-    Gathers them, one a cycle; from the cycle after its last one came the word's rows are served:
-    each has one entry a flip, or one that flips nothing.  ``ends`` tells that the row is the
-    word's last one; with its last entry the word is forgotten, and the next word's flips are
-    taken from the cycle after.
+    Takes the flips of a word, then no more.  ``o`` has an entry for each flip of a row, or one that
+    flips nothing, ``last`` with the row's last one; then those of the next row, until ``ends`` says
+    that the row was the word's last one.  One flip, one entry a cycle.
     """
 
     def __init__(self, config: GrandConfig):
@@ -141,22 +163,15 @@ class ByRow(Component):
         positions = Signal(data.ArrayLayout(self.i.p.position.shape(), count), reset_less=True)
         left = Signal(count)  # which of them are still to be flipped
         row = Signal(range(self.config.beats))
-        mine = Signal(count)
-        first = find_first(mine)
+        mine, chosen = Signal(count), Signal(count)
+        lanes = (Mux(bit, p[:lane_bits], 0) for bit, p in zip(chosen, positions, strict=True))
         m.d.comb += [
             mine.eq(Cat(p[lane_bits:] == row for p in positions) & left),
+            chosen.eq(find_first(mine).one_hot),
             self.i.ready.eq(~self.o.valid),
-            self.o.p.lane.eq(
-                reduce(
-                    or_,
-                    (
-                        Mux(chosen, p[:lane_bits], 0)
-                        for chosen, p in zip(first.one_hot, positions, strict=True)
-                    ),
-                )
-            ),
-            self.o.p.flip.eq(first.valid),
-            self.o.p.last.eq(mine == first.one_hot),
+            self.o.p.lane.eq(reduce(or_, lanes)),
+            self.o.p.flip.eq(mine.any()),
+            self.o.p.last.eq(mine == chosen),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
@@ -166,7 +181,7 @@ class ByRow(Component):
                 self.o.valid.eq(self.i.p.last),
             ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += left.eq(left & ~first.one_hot)
+            m.d.sync += left.eq(left & ~chosen)
             with m.If(self.o.p.last):
                 m.d.sync += [row.eq(Mux(self.ends, 0, row + 1)), self.o.valid.eq(~self.ends)]
         return m

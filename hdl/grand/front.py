@@ -1,16 +1,15 @@
 """The way in: each word's syndrome, the words as they came, and those that need guessing.
 
-With ``c`` the cycle in which the last LLR beat of word k is transferred, and consumers that are
-always ready, rows leave, one a cycle, in the cycles
+With ``c`` the cycle in which a word's last LLR beat is taken, its first row is offered
 
-* ``words``, the first row of word k: ``max(c + WORD, cycle of the row before + 1)``;
-* ``suspects``, the first row of a suspect: ``c + STRAIGHT`` if the suspect before has left by
-  ``c + STRAIGHT - 1``, else ``max(c + QUEUED, cycle of the row before + 1)``.
+* on ``words`` in cycle ``max(c + WORD, 1 + that in which the row before was taken)``;
+* on ``suspects``, if it is one, in ``c + STRAIGHT`` if all suspects before have left by then, their
+  last row taken by ``c + STRAIGHT - 1``; else in ``max(c + QUEUED, 1 + that in which the row
+  before was taken)``.
 
-The cycle of the row before is that in which it was really taken, so that the same holds where a
-consumer is not ready, a row then being offered from that cycle on.  LLR beats are taken one a
-cycle.  Where ``window`` words are in flight the next beat is taken in the cycle after the last
-row of the oldest word left ``words``, at the earliest.
+Any other row is offered in the cycle after the row before was taken.  LLR beats are taken one a
+cycle; where ``window`` words are in flight, from the cycle on after the oldest one's last row was
+taken on ``words``.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -18,8 +17,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.grand.config import GrandConfig
+from ..lib.backlog import Backlog
 from ..lib.memory import Ram
-from .backlog import Backlog
 from .layout import column_layout, hard_layout, llr_layout, suspect_layout
 from .syndrome import LATENCY, Syndrome
 
@@ -49,6 +48,7 @@ class Front(Component):
 
     def __init__(self, config: GrandConfig):
         self.config = config
+        self._slot = range(config.window)
         super().__init__(
             {
                 "columns": In(stream.Signature(column_layout(config))),
@@ -68,12 +68,11 @@ class Front(Component):
         m = Module()
         c = self.config
         m.submodules.syndrome = syndrome = Syndrome(c)
-        self.slots = (c.window - 1).bit_length()  # bits of a slot's number
-        self.last_row = syndrome.last_row
 
-        # In comes a beat, into the slot and row that are next.
-        slot, row = Signal(self.slots + 1), Signal(range(c.beats))
-        used = Signal(self.slots + 1)  # slots; the top bit means all of them
+        # In comes a beat, into the slot and row that are next.  A slot's number has a bit more
+        # than its address, which tells a window of words from none.
+        slot, row = Signal(range(2 * c.window)), Signal(range(c.beats))
+        used = Signal.like(slot)  # slots; the top bit means all of them
         take, leave = Signal(), Signal()
         m.d.comb += [
             self.llr.ready.eq(syndrome.loaded & ~used[-1] & ~(self.columns.valid & ~row.any())),
@@ -83,7 +82,7 @@ class Front(Component):
             syndrome.valid.eq(take),
             syndrome.row.eq(row),
             syndrome.bits.eq(Cat(llr[-1] for llr in self.llr.payload)),
-            syndrome.last.eq(self._is_last(row)),
+            syndrome.last.eq(self._is_last(row, syndrome)),
             syndrome.idle.eq(~used.any() & ~row.any()),
             syndrome.columns.valid.eq(self.columns.valid),
             syndrome.columns.payload.eq(self.columns.payload),
@@ -108,13 +107,13 @@ class Front(Component):
         m.d.comb += failed.eq(syndrome.syndrome.any() | (self.skip_parity & syndrome.odd))
 
         bits = self._ring(m, "bits", syndrome.bits, take, slot, row)
-        self._words(m, bits, syndrome.done, failed, at[LATENCY], at[LATENCY + 1])
+        self._words(m, bits, syndrome, failed, at[LATENCY], at[LATENCY + 1])
         llrs = self._ring(m, "llrs", self.llr.payload, take, slot, row)
         self._suspects(m, llrs, syndrome, syndrome.done & failed, at[LATENCY - 1], at[LATENCY])
         return m
 
-    def _is_last(self, row):
-        return Const(1) if self.config.beats == 1 else row == self.last_row
+    def _is_last(self, row, syndrome):
+        return Const(1) if self.config.beats == 1 else row == syndrome.last_row
 
     def _ring(self, m, name, beat, write, slot, row):
         """A memory of all words in flight."""
@@ -128,20 +127,20 @@ class Front(Component):
         ]
         return ring
 
-    def _words(self, m, bits, done, failed, slot, decided):
-        """Reads the hard bits of all words up to slot ``decided``."""
-        out = self.words
-        verdicts = Ram(1, self.config.window, collides=False)
+    def _words(self, m, bits, syndrome, failed, slot, decided):
+        """Notes whether the word in ``slot`` failed; shows the words before slot ``decided``."""
+        c, out = self.config, self.words
+        verdicts = Ram(1, c.window, collides=False, block=c.window > 64)
         m.submodules.verdicts = verdicts
-        now, then = Signal(self.slots + 1), Signal(self.slots + 1)
-        row = Signal(range(self.config.beats))
+        now, then = Signal.like(slot), Signal.like(slot)
+        row = Signal(range(c.beats))
         step, last = Signal(), Signal()
         m.d.comb += [
-            verdicts.write_en.eq(done),
+            verdicts.write_en.eq(syndrome.done),
             verdicts.write_addr.eq(slot[:-1]),
             verdicts.write_data.eq(failed),
             step.eq((now != decided) & (out.ready | ~out.valid)),
-            last.eq(self._is_last(row)),
+            last.eq(self._is_last(row, syndrome)),
             then.eq(now + (step & last)),
             # The verdict is read a cycle before the bits.
             verdicts.read_addr.eq(then[:-1]),
@@ -161,24 +160,25 @@ class Front(Component):
             ]
 
     def _suspects(self, m, llrs, syndrome, found, coming, slot):
-        """Reads the LLRs of the words that failed.
+        """Shows the words that failed; ``found`` tells that the word in ``slot`` did.
 
-        While nothing waits, the LLRs of any word are read as soon as its syndrome is known, and
-        shown if it has failed.  Where they cannot be shown the word is noted down.
+        While nothing waits, the first LLRs of every word are read while it is judged, and shown if
+        it has failed.  Where they cannot be shown the word is noted down.  The next one to be
+        judged is that in slot ``coming``.
         """
         out = self.suspects
-        entry = data.StructLayout({"slot": self.slots, "syndrome": self.config.checks, "odd": 1})
-        # While it holds anything three suspects at least stand before it.
+        entry = data.StructLayout({"slot": self._slot, "syndrome": self.config.checks, "odd": 1})
+        # There is room: where words pile up in its memory three more have been read from it.
         m.submodules.noted = noted = Backlog(entry, self.config.window)
-        reading = Signal(entry)  # whose LLRs are read: of a word noted down, or of any
-        sure = Signal()  # that it has failed
+        reading = Signal(entry, reset_less=True)  # the word whose LLRs are read
+        sure = Signal()  # that it has failed: it was noted down, or has rows that were shown
         row = Signal(range(self.config.beats))
         free, straight, show, last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             free.eq(out.ready | ~out.valid),
             straight.eq(found & free & ~sure & noted.empty),
             show.eq(sure | straight),
-            last.eq(self._is_last(row)),
+            last.eq(self._is_last(row, syndrome)),
             noted.push.eq(found & ~straight),
             noted.i.slot.eq(slot[:-1]),
             noted.i.syndrome.eq(syndrome.syndrome),

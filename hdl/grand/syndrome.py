@@ -112,7 +112,9 @@ class Syndrome(Component):
             m.d.sync += delayed.eq(Cat(valid, valid & last))
             valid, last = delayed
         m.d.sync += self.done.eq(last)
-        terms = [Signal.like(entry, name=f"held_{k}") for k, entry in enumerate(shown)]
+        terms = [
+            Signal.like(entry, name=f"held_{k}", reset_less=True) for k, entry in enumerate(shown)
+        ]
         m.d.sync += [held.eq(entry) for held, entry in zip(terms, shown, strict=True)]
         total = Signal(self.config.checks + 1)
         if self.config.beats > 1:
@@ -143,6 +145,7 @@ class Syndrome(Component):
         m.d.comb += [
             self.columns.ready.eq(self.idle & ~work & ~(new & (reading | writing))),
             take.eq(self.columns.valid & self.columns.ready),
+            # The last column's bit was the group's last one; of a smaller group, the one before.
             group_over.eq(bit[-1] | (smaller.any() & bit[-2:][0]) | new),
             row_over.eq(group[-1] & group_over),
             following.eq(number + 1),

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import connect, flipped
+from amaranth.sim import Simulator
+from thresher.fpga.devices import device
+from thresher.fpga.yosys import synthesise
 from thresher.hdl.grand.front import QUEUED, STRAIGHT, WORD, Front
 from thresher.hdl.grand.layout import column_beats, llr_beats
-from thresher.hdl.grand.syndrome import load_cycles
+from thresher.hdl.grand.syndrome import groups, load_cycles
 from thresher.models.codes.linear import LinearCode
 from thresher.models.codes.named import code
 from thresher.models.grand.config import GrandConfig, OrbgrandConfig
@@ -242,17 +245,55 @@ def test_a_full_window_holds_up_llrs(shape):
         )
 
 
-@pytest.mark.parametrize("stalled", [False, True])
-def test_suspects_without_pause(stalled):
-    component = patient(**DEFAULT)
-    words = Words.random(component.config, code("polar-128-105-crc11"), 100)
+@pytest.mark.parametrize("shape", [DEFAULT, {**SMALL, "window": 8}])
+@pytest.mark.parametrize("seed", range(3))
+def test_suspects_alone(shape, seed):
+    """Every word fails: without a pause, with stalls, and until the window is full of them."""
+    component = patient(**shape)
+    words = Words.random(component.config, code("random-32-20"), 150)
     words = Words(component.config, words.code, words.llrs[words.failed])
-    stall = patterns(3) if stalled else {}
+    stall = [{}, patterns(3), {"suspects": np.arange(8192) >= 5000}][seed]
     result = simulate(words, component, stall)
     hold_cycles(words, result, stall)
-    if not stalled:
-        gone = result.output_cycles["suspects"]
-        np.testing.assert_array_equal(gone, result.input_cycles["llr"] + STRAIGHT)
+    if not stall:
+        gone, taken = result.output_cycles["suspects"], result.input_cycles["llr"]
+        np.testing.assert_array_equal(gone, taken + STRAIGHT + words.beats - 1)
+
+
+@pytest.mark.parametrize("first", ["random-32-20", "random-16-8"])
+@pytest.mark.parametrize("when", [17, 24])
+def test_another_code_waits_for_the_words_under_way(first, when):
+    """Its columns are offered in mid-word or between words; no word is begun from then on."""
+    component = patient(**SMALL)
+    config, (old, new) = component.config, (code(first), code("random-21-12"))
+    start = load_cycles(config, old.n)
+    before = -(-when // config.beats_of(old.n))
+    parts = [
+        Words.random(config, old, before, 1),
+        Words.random(config, new, 60, 2),
+    ]
+    names = ("columns", "llr", "words", "suspects")
+    shapes = {name: getattr(component, name).payload.shape() for name in names}
+
+    def words(port):
+        beats = [{**part.inputs, **part.outputs}[port] for part in parts]
+        return np.concatenate([pack(shapes[port], part) for part in beats])
+
+    cycle = np.arange(4096)
+    loaded = cycle < load_cycles(config, old.n - 1) - 1  # all columns of the old code are taken
+    result = run(
+        component,
+        {"columns": words("columns"), "llr": words("llr")},
+        {port: len(words(port)) for port in ("words", "suspects")},
+        stalls={"columns": loaded | (cycle >= start + when)},
+    )
+    for port in ("words", "suspects"):
+        np.testing.assert_array_equal(result.outputs[port], words(port))
+    columns, taken = result.input_cycles["columns"], result.input_cycles["llr"]
+    first_row = before * parts[0].beats
+    assert taken[first_row - 1] - taken[0] == first_row - 1
+    assert columns[old.n] == result.output_cycles["words"][first_row - 1] + 1
+    assert taken[first_row] == columns[old.n] + load_cycles(config, new.n)
 
 
 @pytest.mark.parametrize("shape", [DEFAULT, SMALL, SERIAL])
@@ -271,3 +312,52 @@ def test_odd_words_fail_where_parity_is_skipped(skip_parity):
     words = Words.random(component.config, code("random-32-20"), 300, skip_parity=skip_parity)
     assert (words.failed != (words.syndromes != 0)).any() == skip_parity
     simulate(words, component)
+
+
+@pytest.mark.parametrize("shape", [SMALL, ODD, SERIAL])
+def test_columns_are_told_on(shape):
+    component = patient(**shape)
+    config = component.config
+    columns = np.random.default_rng(0).integers(1 << config.checks, size=config.length)
+    told = {}
+
+    async def feed(ctx):
+        for k, column in enumerate(columns):
+            ctx.set(
+                component.columns.payload, {"column": int(column), "last": k == len(columns) - 1}
+            )
+            ctx.set(component.columns.valid, 1)
+            await ctx.tick().until(component.columns.ready)
+            ctx.set(component.columns.valid, 0)
+            assert ctx.get(component.column_write)
+            told[ctx.get(component.column_address)] = ctx.get(component.column)
+            await ctx.tick()
+            assert not ctx.get(component.column_write)
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(feed)
+    simulator.run()
+    assert told == dict(enumerate(columns.tolist()))
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 8, 64, 128, 512])
+@pytest.mark.parametrize("length", [65, 256, 1000])
+def test_tables_fill_block_ram(length, lanes):
+    if lanes >= 2 * length:
+        return
+    config = OrbgrandConfig(length=length, lanes=lanes, lw_max=10, p=4)
+    table = groups(config)
+    assert [lane for group in table for lane in group] == list(range(lanes))
+    sizes = {len(group) for group in table}
+    assert max(sizes) - min(sizes) <= 1
+    assert len(table[0]) == max(sizes)
+    rows = 1 << (config.beats - 1).bit_length()
+    assert rows << max(sizes) <= max(512, 2 * rows)
+
+
+def test_area():
+    """Little beside a tester; all that is kept lies in block RAM."""
+    used = synthesise(Front(OrbgrandConfig()), device("ecp5-85k")).resources
+    assert used.lut <= 330
+    assert used.lutram == 0

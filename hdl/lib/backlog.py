@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
-from ..lib.memory import Ram
+from .memory import Ram
 
 _TAPS = {
     3: (3, 2),
@@ -35,11 +35,14 @@ def following(address: Value) -> Value:
 class Backlog(Component):
     """A queue in block RAM that takes a payload whenever ``push``, up to ``depth - 2`` of them.
 
-    ``depth`` is a power of two from 8 to 4096.  Whoever pushes knows that there is room.  Latency
-    2; one payload a cycle, either side.  ``empty``: nothing was pushed that has not left.
+    ``depth`` is a power of two from 8 to 4096.  Whoever pushes knows that there is room; what
+    stands on ``o`` takes none.  Latency 2; one payload a cycle, either side.  ``empty``: nothing
+    was pushed that has not left.
     """
 
     def __init__(self, shape: ShapeLike, depth: int):
+        if depth not in (1 << width for width in _TAPS):
+            raise ValueError(f"depth = {depth} is not a power of two from 8 to 4096")
         self._shape, self._depth = shape, depth
         super().__init__(
             {
