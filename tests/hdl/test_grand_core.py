@@ -76,7 +76,7 @@ def words(config, code, seed=0):
     quantiser = Quantiser(config.llr_bits, 0.2)
     received = np.concatenate(
         [
-            workloads.noisy(decoder, 2.0, 30, quantiser, seed),
+            workloads.noisy(decoder, 2.0, 20, quantiser, seed),
             workloads.corners(decoder, quantiser, seed),
         ]
     )
@@ -93,8 +93,7 @@ def even_code(n, k):
     return LinearCode(H)
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.5])
-@pytest.mark.parametrize("lanes", [8, 32])
+@pytest.mark.parametrize(("lanes", "stall"), [(8, 0.0), (32, 0.5)])
 def test_orbgrand(lanes, stall):
     config, code = SMALL.replace(lanes=lanes), random_code(32, 20)
     received, expected = words(config, code)
@@ -107,10 +106,10 @@ def test_long_prefixes():
     config = SMALL.replace(lw_max=40, p=7, checks=18)
     code = random_code(32, 14)
     received, expected = words(config, code)
-    assert run(config, code, received[:25]) == expected[:25]
+    assert run(config, code, received[:20]) == expected[:20]
 
 
-@pytest.mark.parametrize("n", [32, 27, 12, 7])
+@pytest.mark.parametrize("n", [27, 7])
 def test_step_grand(n):
     """By parity; codes shorter than the engine, too."""
     config = StepGrandConfig.preset("small")
