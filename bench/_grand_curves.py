@@ -42,23 +42,23 @@ class Meter:
         """By decoding until so many errors."""
         return self._point(ebn0, errors=errors, frames=frames)
 
-    def decoded(self, ebn0: float, quick: int, full: int) -> Point:
+    def decoded(self, ebn0: float, frames: int) -> Point:
         """An estimate by decoding so many frames."""
-        return self._estimate("stratified", ebn0, quick if self.quick else full)
+        return self._estimate("stratified", ebn0, frames)
 
     def noise(self, ebn0: float) -> Point:
         """An estimate of the error rate without decoding."""
         return self._estimate("noise-only", ebn0, 60_000 if self.quick else 2_000_000)
 
-    def best(self, ebn0: float) -> Point:
-        """The best estimate of the error rate that there is time for."""
-        return self.noise(ebn0) if self.quick else self.decoded(ebn0, 0, 1_000_000)
+    def best(self, ebn0: float, frames: int) -> Point:
+        """The best estimate of the error rate that there is time for, by so many frames at most."""
+        return self.noise(ebn0) if self.quick else self.decoded(ebn0, frames)
 
     def point(self, ebn0: float) -> Point:
         """Error rate, queries and cycles."""
         if ebn0 <= _COUNTED:
             return self.count(ebn0, *((300, 150_000) if self.quick else (2000, 20_000_000)))
-        costs = self.decoded(ebn0, 16_000, 400_000)
+        costs = self.decoded(ebn0, 16_000 if self.quick else 400_000)
         rate = self.noise(ebn0)
         return replace(costs, fer=rate.fer, low=rate.low, high=rate.high)
 
