@@ -23,6 +23,8 @@ from ._cost import cost_rows
 from .report import Bar, Progress, Row
 
 PAPER = "paper, 65 nm"
+WORDS = 40_000
+"""Words of each average."""
 ENGINES: dict[str, GrandConfig] = {"orbgrand": OrbgrandConfig(), "step_grand": StepGrandConfig()}
 COMPARED: dict[str, GrandConfig] = {
     "ORBGRAND": ENGINES["orbgrand"],
@@ -57,9 +59,9 @@ class _Runs:
         return report
 
 
-def simulation_rows(progress: Progress, words: int) -> Iterator[Row]:
-    """Worst cases, averages and equality with the golden model over ``words`` of each kind."""
-    runs = _Runs(progress)
+def simulation_rows(quick: bool, progress: Progress) -> Iterator[Row]:
+    """Worst cases, averages, equality with the golden model."""
+    runs, words = _Runs(progress), WORDS
     longest = {name: runs(name, "longest", 1).cycles for name in ENGINES}
     yield Row(
         "ORBGRAND (64, 6), RTL: cycles from LLRs to word, the last pattern forced",
@@ -91,7 +93,7 @@ def simulation_rows(progress: Progress, words: int) -> Iterator[Row]:
     yield Row(
         f"words through RTL, bit for bit the golden model's ({runs.abandoned:,} abandoned, "
         "ties, zeros, saturation, stalls)",
-        0 if runs.wrong else runs.words, Bar(">=", 100_000 if words >= 40_000 else words),
+        0 if runs.wrong else runs.words, Bar(">=", 100_000),
         "; ".join(runs.wrong) or "random codewords always",
     )  # fmt: skip
     yield _second_code()
@@ -132,8 +134,11 @@ def _second_code() -> Row:
     )  # fmt: skip
 
 
-def area_rows(progress: Progress) -> Iterator[Row]:
+def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
     """LUTs, storing ones included, times worst-case cycles of whole engines."""
+    if quick:
+        yield Row.skip("LUTs x worst-case cycles", "synthesis takes minutes; run with --full")
+        return
     for family, unit in (("ecp5-85k", "LUT4"), ("xc7", "LUT6")):
         luts, cost = {}, {}
         for name, config in COMPARED.items():
@@ -164,7 +169,10 @@ def _engine(config: GrandConfig) -> Engine[Any]:
     return engine("orbgrand" if isinstance(config, OrbgrandConfig) else "step_grand")
 
 
-def cost_of_presets(progress: Progress) -> Iterator[Row]:
+def cost_of_presets(quick: bool, progress: Progress) -> Iterator[Row]:
     """Resources and Fmax of every preset."""
+    if quick:
+        yield Row.skip("resources and Fmax", "place and route takes long; run with --full")
+        return
     for name in ENGINES:
         yield from cost_rows(measure([name], progress=progress))

