@@ -322,8 +322,9 @@ def _yosys(source: str) -> str:
 
 def _tidy(text: str) -> str:
     text = re.sub(r"\A/\*.*?\*/\n", "", text, flags=re.S)
-    # Of the attributes, only those that say what a memory is to be mean something to synthesis.
-    text = re.sub(r"^ *\(\* (?!no_rw_check|ram_style).* \*\)\n", "", text, flags=re.M)
+    # Of the attributes, only those that say what a memory is to be, and which signals are to
+    # stay, mean something to synthesis.
+    text = re.sub(r"^ *\(\* (?!no_rw_check|ram_style|keep).* \*\)\n", "", text, flags=re.M)
     text = re.sub(r"\(\* (full|parallel)_case = 32'd1 \*\) ", "", text)
     text = re.sub(
         r"^  function (\[.*?\]) (\w+);\n(.*?)  endfunction\n", _choice, text, flags=re.M | re.S

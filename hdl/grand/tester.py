@@ -1,21 +1,29 @@
 """The array that tests all singles, pairs and triples of one sum in a cycle.
 
-The columns of two ranks that a slot (i, j) adds, ``h[i] ^ h[j]``, stand still while a word is
-searched, so they are added when rank j arrives, by adders that all j share, and kept.  What
-stays to be done in every slot and cycle is to compare two words::
+The columns that a slot (i, j) adds, ``h[i] ^ h[j]``, stand still while a word is searched, so
+they are added once, when rank j arrives, by adders that all j share.  What is left for every
+slot and cycle is to compare two words::
 
     h[i] ^ h[j] == h[total - i - j] ^ target
 
-whose right side all slots of one ``x = i + j`` have in common.
+whose right side is the same for all slots of one ``x = i + j``.  A comparison of two words of c
+bits takes ``(2 * c - 1) / 3`` look-up tables of four inputs, which is as few as have that many
+inputs.  Synthesis finds this only where it is told which bits belong together (signals that are
+to be kept), and takes up to half as many again where it is not.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...models.grand.config import GrandConfig
 from ..lib.arith import find_first
 from .shape import Shape
+
+Slots = dict[tuple[int, int], Signal]
+"""A signal for each slot (i, j)."""
 
 
 def dial_layout(config: GrandConfig) -> data.ArrayLayout:
@@ -46,14 +54,15 @@ class Tester(wiring.Component):
 
     Where i or j is above the code's n, the column of a smaller rank stands in, of rank n in the
     end.  The slot then tests a pattern of a smaller sum, one that failed before.
+
+    ``lut_inputs``, 4 or 6, is what the device's look-up tables have; it changes area alone.
     """
 
     latency = 3
     found_latency = 6
 
-    def __init__(self, config: GrandConfig):
-        self.config = config
-        self.sizes = Shape(config)
+    def __init__(self, config: GrandConfig, lut_inputs: int = 4):
+        self.config, self.shape, self.lut_inputs = config, Shape(config), lut_inputs
         super().__init__(
             {
                 "rank_valid": In(1),
@@ -64,101 +73,134 @@ class Tester(wiring.Component):
                 "target": In(config.checks),
                 "dial": In(dial_layout(config)),
                 "hit": Out(1),
-                "i": Out(range(self.sizes.rows[-1][0] + 1)),
-                "j": Out(range(self.sizes.ranks + 1)),
+                "i": Out(self.shape.first),
+                "j": Out(self.shape.second),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         matches = self._compare(m, self._pairs(m))
-        self._choose(m, matches)
+        single, rows = self._rows(m, matches)
+        matches = {
+            slot: _register(m, match, _name("held", slot)) for slot, match in matches.items()
+        }
+        self._choose(m, matches, single, rows)
         return m
 
-    def _register(self, m: Module, value, name: str, unless=0) -> Signal:
-        """``value`` a cycle later; 0 where ``unless``, which costs no logic: it is a reset."""
-        register = Signal.like(value, name=name, reset_less=True)
-        m.d.sync += register.eq(value)
-        with m.If(unless):
-            m.d.sync += register.eq(0)
-        return register
-
-    def _pairs(self, m: Module) -> dict[tuple[int, int], Signal]:
-        """``h[i] ^ h[j]`` of every slot that has a j."""
-        came = self._register(m, self.rank_valid, "came")
-        first = self._register(m, self.rank_valid & self.first, "first_came")
-        rank = Signal.like(self.rank, reset_less=True)
+    def _pairs(self, m: Module) -> Slots:
+        """``h[i] ^ h[j]`` of every slot that has a j, from two cycles after rank j arrives."""
+        came = _register(m, self.rank_valid, "came")
+        first = _register(m, self.rank_valid & self.first, "first_came")
+        rank = Signal.like(self.rank, name="rank_1", reset_less=True)
         with m.If(self.rank_valid):
             m.d.sync += rank.eq(self.rank)
-        # Which ranks are yet to come.  Until then they take whatever comes: the last column
-        # that does is the one that stands in for ranks beyond the code's.
-        due = Signal(self.sizes.ranks + 1)
+        # Ranks that have not come take every column that does: the last one stays in those
+        # above n.  The set bits are also the initial ones, as FPGAs want it of a set input.
+        due = Signal(self.shape.ranks + 1, init=(2 << self.shape.ranks) - 4, reset_less=True)
         with m.If(came):
-            m.d.sync += due.eq(Mux(first, ~3, due << 1))
-        pairs = {}
-        for i, js in self.sizes.rows:
+            m.d.sync += due.eq(due << 1)
+        with m.If(first):
+            m.d.sync += due.eq(due.init)
+        pairs: Slots = {}
+        for i, js in self.shape.rows:
             added = rank
             if i:
                 added = Signal.like(rank, name=f"added_{i}")
                 m.d.comb += added.eq(pairs[0, i] ^ rank)
             for j in filter(None, js):
-                pair = pairs[i, j] = Signal.like(rank, name=f"pair_{i}_{j}", reset_less=True)
+                pair = Signal.like(rank, name=_name("pair", (i, j)), reset_less=True)
                 with m.If(first if j == 1 else due[j]):
                     m.d.sync += pair.eq(added)
+                pairs[i, j] = pair
         return pairs
 
-    def _compare(self, m: Module, pairs) -> dict[tuple[int, int], Signal]:
-        """Whether each slot matches, two cycles after the test."""
-        target = self._register(m, self.target, "target_0")
-        wanted, absent = [], []
+    def _compare(self, m: Module, pairs: Slots) -> Slots:
+        """Whether each slot matches, two cycles after the test, whatever its class."""
+        target = _register(m, self.target, "target_1")
+        columns, absent, wanted = [], [], []
         for x, entry in enumerate(self.dial):
-            column = self._register(m, entry.column, f"column_{x}")
-            want = Signal.like(column, name=f"wanted_{x}")
-            m.d.comb += want.eq(column ^ target)
-            wanted.append(want)
-            absent.append(self._register(m, entry.absent, f"absent_{x}"))
-        matches = {}
-        for i, j in self.sizes.slots:
-            pair = pairs.get((i, j), 0)
-            matches[i, j] = self._register(
-                m, wanted[i + j] == pair, f"match_{i}_{j}", absent[i + j]
-            )
+            columns.append(_register(m, entry.column, f"column_{x}"))
+            absent.append(_register(m, entry.absent, f"absent_{x}"))
+            wanted.append(Signal.like(target, name=f"wanted_{x}"))
+            m.d.comb += wanted[x].eq(columns[x] ^ target)
+        matches: Slots = {}
+        for slot in self.shape.slots:
+            x = sum(slot)
+            words = (pairs[slot], wanted[x]) if x else (columns[0], target)
+            match = self._equal(m, *words, _name("equal", slot))
+            matches[slot] = _register(m, match, _name("match", slot), unless=absent[x])
         return matches
 
-    def _choose(self, m: Module, matches) -> None:
-        """The first slot that matches."""
-        enabled = self._register(m, Mux(self.valid, self.classes, 0), "classes_0")
-        enabled = self._register(m, enabled, "classes_1")
-        singles, pairs, triples = enabled
-        single = Signal()
-        rows = Signal(len(self.sizes.rows))
-        masked = Signal.like(rows)
-        m.d.comb += single.eq(matches[0, 0] & singles)
-        for i, js in self.sizes.rows:
-            m.d.comb += rows[i].eq(Cat(matches[i, j] for j in js if j).any())
-        m.d.comb += masked.eq(
-            Cat(rows[0] & pairs | single, (rows[1:] & triples.replicate(len(rows) - 1)))
+    def _equal(self, m: Module, a: Value, b: Value, name: str) -> Value:
+        """``a == b``, by as many bits as a look-up table compares."""
+        bits = self.lut_inputs // 2
+        whole = len(a) // bits * bits
+        parts = _kept(
+            m, Cat(a[k : k + bits] == b[k : k + bits] for k in range(0, whole, bits)), name
         )
-        m.d.sync += self.hit.eq(masked.any())
+        parts, rest = list(parts), a[whole:] == b[whole:]
+        # What is left over shares a look-up table with the first results; where it would take
+        # little of it, synthesis does better alone.
+        if 4 * (len(a) - whole) >= self.lut_inputs:
+            some = self.lut_inputs - 2 * (len(a) - whole)
+            rest = _kept(m, Cat(rest, parts[:some]).all(), f"{name}_rest")
+            parts = parts[some:]
+        return Cat(rest, parts).all()
 
-        kept = self._register(m, masked, "rows_2")
-        single = self._register(m, single, "single_2")
-        held = {
-            slot: self._register(m, match, f"match2_{slot[0]}_{slot[1]}")
-            for slot, match in matches.items()
-        }
-        first = find_first(kept)
-        i = self._register(m, first.index, "i_3")
-        single = self._register(m, single, "single_3")
+    def _rows(self, m: Module, matches: Slots) -> tuple[Signal, Signal]:
+        """Whether the single matches and is to be tested, and whether any slot of each i is.
+
+        A cycle after ``matches``, as is ``hit``.
+        """
+        classes = Signal(3, name="classes_1")
+        singles, pairs, triples = enabled = Signal.like(classes, name="classes_2")
+        m.d.sync += [classes.eq(Mux(self.valid, self.classes, 0)), enabled.eq(classes)]
+        single = matches[0, 0] & singles
+        first, *others = (_any(matches[i, j] for j in js if j) for i, js in self.shape.rows)
+        rows = Cat(single | first & pairs, (row & triples for row in others))
+        m.d.sync += self.hit.eq(rows.any())
+        return _register(m, single, "single"), _register(m, rows, "rows")
+
+    def _choose(self, m: Module, matches: Slots, single: Signal, rows: Signal) -> None:
+        """The first of ``matches``, three cycles later."""
+        row = find_first(rows)
         chosen = {
-            slot: self._register(m, match, f"match3_{slot[0]}_{slot[1]}", ~first.one_hot[slot[0]])
-            for slot, match in held.items()
-            if slot[1]
+            (i, j): _register(m, match, _name("chosen", (i, j)), unless=~row.one_hot[i])
+            for (i, j), match in matches.items()
+            if j
         }
-        columns = [single] + [
-            Cat(c for (_, b), c in chosen.items() if b == j).any()
-            for j in range(1, self.sizes.ranks + 1)
-        ]
-        columns = self._register(m, Cat(columns), "columns_4")
-        i = self._register(m, i, "i_4")
-        m.d.sync += [self.i.eq(i), self.j.eq(find_first(columns).index)]
+        columns = [_any(chosen[i, j] for i, js in self.shape.rows if j in js) for j in self._js]
+        columns = Cat(_register(m, single, "single_1"), columns)
+        j = find_first(_register(m, columns, "columns")).index
+        i = _register(m, _register(m, row.index, "i_1"), "i_2")
+        m.d.sync += [self.i.eq(i), self.j.eq(j)]
+
+    @property
+    def _js(self) -> range:
+        return range(1, self.shape.ranks + 1)
+
+
+def _name(name: str, slot: tuple[int, int]) -> str:
+    return f"{name}_{slot[0]}_{slot[1]}"
+
+
+def _any(values: Iterable[Value]) -> Value:
+    return Cat(values).any()
+
+
+def _register(m: Module, value: Value, name: str, unless: Value | None = None) -> Signal:
+    """``value`` a cycle later; 0 where ``unless``, which is the register's reset: no logic."""
+    register = Signal.like(value, name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    if unless is not None:
+        with m.If(unless):
+            m.d.sync += register.eq(0)
+    return register
+
+
+def _kept(m: Module, value: Value, name: str) -> Signal:
+    """``value`` as a signal that synthesis keeps, and so what each of its bits is made of."""
+    kept = Signal.like(value, name=name, attrs={"keep": 1})
+    m.d.comb += kept.eq(value)
+    return kept
