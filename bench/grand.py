@@ -1,6 +1,6 @@
 """step-GRAND and ORBGRAND: order, error rates, queries and cycles, beside the published ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import comb
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from ..models.error_rates import Point
 from ..models.grand.patterns import PARITIES, STEP_GRAND, Patterns, Staircase
 from ._curves import draw
 from ._grand_curves import EBN0, Meter, figure
+from ._grand_rtl import area_rows, cost_of_presets, simulation_rows
 from .report import Bar, Progress, Row, show
 
 PAPER = "GLOBECOM Workshops 2023"
@@ -20,9 +21,6 @@ _REFERENCE = {  # unquantised ORBGRAND: FER, average queries and cycles of 300 e
     5.0: (1.79e-3, 553, 34.6),
     5.5: (3.22e-4, 127, 11.07),
 }
-
-RTL: tuple[Callable[[bool, Progress], Iterator[Row]], ...] = ()
-"""What is measured on generated hardware: each takes ``quick`` and ``progress``."""
 
 
 def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
@@ -44,7 +42,7 @@ def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Itera
     yield from _losses(quick, progress)
     yield from _rare(curves, quick, progress)
     yield from _second_family(quick, progress)
-    for part in RTL:
+    for part in (simulation_rows, area_rows, cost_of_presets):
         yield from part(quick, progress)
 
 
