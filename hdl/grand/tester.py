@@ -89,7 +89,7 @@ class Tester(wiring.Component):
         return m
 
     def _pairs(self, m: Module) -> Slots:
-        """``h[i] ^ h[j]`` of every slot that has a j, from two cycles after rank j arrives."""
+        """``h[i] ^ h[j]`` of every slot, and ``h[i]`` as (0, i), two cycles after the rank."""
         came = _register(m, self.rank_valid, "came")
         first = _register(m, self.rank_valid & self.first, "first_came")
         rank = Signal.like(self.rank, name="rank_1", reset_less=True)
@@ -108,11 +108,10 @@ class Tester(wiring.Component):
             if i:
                 added = Signal.like(rank, name=f"added_{i}")
                 m.d.comb += added.eq(pairs[0, i] ^ rank)
-            for j in filter(None, js):
-                pair = Signal.like(rank, name=_name("pair", (i, j)), reset_less=True)
+            for j in js if i else range(1, max(js[-1], self.shape.first[-1]) + 1):
+                pair = pairs[i, j] = Signal.like(rank, name=_name("pair", (i, j)), reset_less=True)
                 with m.If(first if j == 1 else due[j]):
                     m.d.sync += pair.eq(added)
-                pairs[i, j] = pair
         return pairs
 
     def _compare(self, m: Module, pairs: Slots) -> Slots:
