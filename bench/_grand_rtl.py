@@ -140,6 +140,7 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
     for family, unit in (("ecp5-85k", "LUT4"), ("xc7", "LUT6")):
         luts, cost = {}, {}
         for name, config in COMPARED.items():
+            config = config.replace(lut_inputs=6 if family == "xc7" else 4)
             progress(f"{name}: synthesis for {family}")
             component = _engine(config).component(config)
             resources = synthesise(component, device(family), "grand").resources

@@ -54,15 +54,13 @@ class Tester(wiring.Component):
 
     Where i or j is above the code's n, the column of a smaller rank stands in, of rank n in the
     end.  The slot then tests a pattern of a smaller sum, one that failed before.
-
-    ``lut_inputs``, 4 or 6, is what the device's look-up tables have; it changes area alone.
     """
 
     latency = 3
     found_latency = 6
 
-    def __init__(self, config: GrandConfig, lut_inputs: int = 4):
-        self.config, self.shape, self.lut_inputs = config, Shape(config), lut_inputs
+    def __init__(self, config: GrandConfig):
+        self.config, self.shape = config, Shape(config)
         super().__init__(
             {
                 "rank_valid": In(1),
@@ -133,7 +131,7 @@ class Tester(wiring.Component):
 
     def _equal(self, m: Module, a: Value, b: Value, name: str) -> Value:
         """``a == b``, by as many bits as a look-up table compares."""
-        bits = self.lut_inputs // 2
+        bits = self.config.lut_inputs // 2
         whole = len(a) // bits * bits
         parts = _kept(
             m, Cat(a[k : k + bits] == b[k : k + bits] for k in range(0, whole, bits)), name
@@ -141,8 +139,8 @@ class Tester(wiring.Component):
         parts, rest = list(parts), a[whole:] == b[whole:]
         # What is left over shares a look-up table with the first results; where it would take
         # little of it, synthesis does better alone.
-        if 4 * (len(a) - whole) >= self.lut_inputs:
-            some = self.lut_inputs - 2 * (len(a) - whole)
+        if 4 * (len(a) - whole) >= self.config.lut_inputs:
+            some = self.config.lut_inputs - 2 * (len(a) - whole)
             rest = _kept(m, Cat(rest, parts[:some]).all(), f"{name}_rest")
             parts = parts[some:]
         return Cat(rest, parts).all()

@@ -3,7 +3,7 @@
 Both are one architecture; they differ in which patterns they test (:mod:`.patterns`).
 """
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -29,6 +29,8 @@ class GrandConfig(EngineConfig):
     """Words in flight, a power of two: what arrives while a long search is under way."""
     cores: int = parameter(1, ge=1, le=8)
     """Words that are guessed at the same time."""
+    lut_inputs: Literal[4, 6] = parameter(4)
+    """Inputs of the device's look-up tables, 6 on Xilinx; for area alone."""
     skip_parity: bool = parameter(False)
     """Can skip patterns of the wrong parity for codes of even weight; a register turns it off."""
 
