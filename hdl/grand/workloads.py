@@ -92,16 +92,17 @@ def _code(name: str) -> "LinearCode":
 
 
 def _named(name: str, code: str, summary: str, draw: "Draw", count: int = WORDS) -> Source:
-    """Words of the code called ``code``, which the configuration is made to hold."""
+    """Words of the code called ``code``; the configuration is made to hold all such codes."""
 
     def configure(config: GrandConfig) -> GrandConfig:
-        chosen = _code(code)
-        checks = chosen.checks - (config.skip_parity and chosen.even_weight)
-        if config.length >= chosen.n and config.checks >= checks:
+        codes = [_code(POLAR), _code(BCH)]
+        length = max(c.n for c in codes)
+        checks = max(c.checks - (config.skip_parity and c.even_weight) for c in codes)
+        if config.length >= length and config.checks >= checks:
             return config
-        length = max(config.length, chosen.n)
-        lanes = config.lanes if config.length >= chosen.n else 1 << (length - 1).bit_length()
-        return config.replace(length=length, lanes=lanes, checks=max(config.checks, checks))
+        lanes = config.lanes if config.length >= length else 1 << (length - 1).bit_length()
+        length, checks = max(config.length, length), max(config.checks, checks)
+        return config.replace(length=length, lanes=lanes, checks=checks)
 
     def build(config: GrandConfig, samples: int | None, seed: int) -> Workload:
         chosen = _code(code)
