@@ -3,6 +3,7 @@
 Both are one architecture; they differ in which patterns they test (:mod:`.patterns`).
 """
 
+from abc import abstractmethod
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -35,9 +36,9 @@ class GrandConfig(EngineConfig):
     """Can skip patterns of the wrong parity for codes of even weight; a register turns it off."""
 
     @property
+    @abstractmethod
     def staircase(self) -> Staircase:
         """Which patterns are tested."""
-        raise NotImplementedError
 
     @property
     def beats(self) -> int:
