@@ -21,7 +21,7 @@ from ..sim.simulate import Report, simulate
 from ._cost import cost_rows
 from .report import Bar, Progress, Row
 
-PAPER = "paper, 65 nm"
+PAPER = "GLOBECOM Workshops 2023"
 WORDS = 40_000
 """Words of each average."""
 ENGINES: dict[str, GrandConfig] = {"orbgrand": OrbgrandConfig(), "step_grand": StepGrandConfig()}

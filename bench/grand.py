@@ -10,10 +10,9 @@ from ..models.error_rates import Point
 from ..models.grand.patterns import PARITIES, STEP_GRAND, Patterns, Staircase
 from ._curves import draw
 from ._grand_curves import EBN0, Meter, figure
-from ._grand_rtl import area_rows, cost_of_presets, simulation_rows
+from ._grand_rtl import PAPER, area_rows, cost_of_presets, simulation_rows
 from .report import Bar, Progress, Row, show
 
-PAPER = "GLOBECOM Workshops 2023"
 ORBGRAND, STEP = "ORBGRAND (64, 6), 5 bits", "step-GRAND, 5 bits"
 _REFERENCE = {  # unquantised ORBGRAND: FER, average queries and cycles of 300 errors each
     4.0: (4.31e-2, 8045, 356.4),

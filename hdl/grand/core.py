@@ -27,7 +27,7 @@ class Core(wiring.Component):
     come one a cycle; a word that is abandoned has one with ``found`` low.
 
     Two rankers take the words in turn, so that the first rank of the next word stands ready when
-    a search ends.  It is taken in the cycle after ``end``, where it is there and no more than
+    a search ends.  It is taken in the cycle after ``end``, where it is there and fewer than
     :data:`.emitter.WORDS` words have flips that have not left.
 
     ``test`` is high for each test up to the one that matches, ``end`` once a word, ``found`` with
