@@ -37,13 +37,13 @@ def instruction(shape: Shape) -> data.StructLayout:
                  ^ (sums[sums_row] if sums) ^ (accumulator if accumulated)
 
     ``sums_level`` (from ``row_level`` upwards, counted from 0) is whose pointer tells the bank.
-    ``accumulate``: the accumulator takes what the last line gives, and the row is not used.
+    ``accumulate``: the accumulator takes what the last line gives; g may use the row all the same.
     ``store``: the row is written, as left_level where ``level`` is below ``row_level``, else to
     ``store_row``.  g uses the row of its own instruction.
 
     **Leaf**: in the cycle after its LLRs came ``enter``, then ``fix`` for an SPC's parity, then
     ``split`` as often as needed.  ``penalty``: enter adds the metric of a word 0 (rate-0 and REP);
-    ``repeat``: REP; ``renormalise``: enter subtracts the least metric; ``selection``: the split
+    ``repeat``: enter clears the leaf's bits (likewise), splits are a REP's; ``renormalise``: enter subtracts the least metric; ``selection``: the split
     has twice ``list_size`` candidates.
 
     **last**: the decoding ends with this instruction.
