@@ -43,8 +43,8 @@ def instruction(shape: Shape) -> data.StructLayout:
 
     **Leaf**: in the cycle after its LLRs came ``enter``, then ``fix`` for an SPC's parity, then
     ``split`` as often as needed.  ``penalty``: enter adds the metric of a word 0 (rate-0 and REP);
-    ``repeat``: enter clears the leaf's bits (likewise), splits are a REP's; ``renormalise``: enter subtracts the least metric; ``selection``: the split
-    has twice ``list_size`` candidates.
+    ``repeat``: enter clears the leaf's bits (likewise), the splits are a REP's; ``renormalise``:
+    enter subtracts the least metric; ``selection``: the split has twice ``list_size`` candidates.
 
     **last**: the decoding ends with this instruction.
     """
