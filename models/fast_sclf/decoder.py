@@ -1,0 +1,160 @@
+"""SC, SCL, fast SCL, SCL-flip and Fast-SCLF: the golden decoders, of many frames at a time.
+
+1. A list decoding (:mod:`.lists`) gives up to ``lists`` words.  In the order of their slots, the
+   first whose CRC is right is the result.
+2. Where none is right the path selections are put in order (:mod:`.selection`), and up to
+   ``attempts`` decodings from scratch flip one of them each, until one gives such a word.
+3. Where none does, the result is the first slot's word of the first decoding.
+
+Received values may be floats (the scale does not matter) or integers of
+:class:`..codes.channel.Quantiser`: their sign and magnitude count, a level's half step left
+out.  Results depend neither on the device nor on which frames are decoded together.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..codes.channel import hard, magnitude
+from ..codes.polar import PolarCode, transform
+from ..threads import one_thread
+from .config import FastSclfConfig
+from .formats import Formats
+from .lists import ListDecoder, Paths
+from .nodes import Leaf, leaves, steps
+from .selection import Evidence, order
+
+ALPHA = 1.1875
+"""The error model's parameter, 38/32: what training finds for the 5G code of 512 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What became of received frames."""
+
+    words: np.ndarray
+    """uint8 [frames, n]."""
+    found: np.ndarray
+    """bool [frames]: whether the word's CRC is right."""
+    flips: np.ndarray
+    """int64 [frames]: the selection whose flip gave the word; -1: none."""
+    costs: dict[str, np.ndarray]
+    """int64 [frames] each: ``attempts`` beside the first decoding, and time ``steps`` of all."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How frames are decoded; the defaults are Fast-SCLF's."""
+
+    lists: int = 4
+    attempts: int = 50
+    """Most flips that are tried; 0: plain list decoding."""
+    alpha: float = ALPHA
+    leaf: int | None = None
+    """Largest special node in bits, None: any; 1 is plain SCL."""
+    formats: Formats = Formats()
+    scale: float | None = None
+    """Natural LLRs a unit received: judges flips by exact logarithms, not by max*."""
+
+    @classmethod
+    def of(cls, config: FastSclfConfig, attempts: int, alpha: float) -> "Options":
+        """Those of an engine."""
+        formats = Formats.of(config)
+        return cls(config.list_size, attempts, alpha, config.leaf, formats)
+
+
+class Decoder:
+    """Decodes a polar code."""
+
+    def __init__(
+        self, code: PolarCode, options: Options | None = None, device: torch.device | str = "cpu"
+    ):
+        self.polar, self.code = code, code.linear
+        self.options = options or Options()
+        self.device = torch.device(device)
+        self.leaves: list[Leaf] = leaves(code.frozen, self.options.leaf)
+        self.lists = ListDecoder(self.leaves, self.options.lists, self.options.formats)
+        self.steps = steps(self.leaves, self.options.lists)
+        """Time steps of one decoding, by the literature's model (:func:`.nodes.steps`)."""
+        self._checks = torch.from_numpy(_checks(code)).to(self.device, torch.float32)
+
+    def __str__(self) -> str:
+        return f"Fast-SCLF of {self.options}"
+
+    def __call__(self, received: np.ndarray) -> Decoded:
+        """Decodes ``received`` [frames, n]; raises :class:`ValueError` on other shapes and NaN."""
+        o = self.options
+        llrs = self.llrs(received)
+        count = len(llrs)
+        signs = torch.empty_like(llrs)
+        found = torch.zeros(count, dtype=torch.bool, device=self.device)
+        flips = torch.full((count,), -1, device=self.device)
+        attempts = torch.zeros(count, dtype=torch.int64, device=self.device)
+        with one_thread():
+            evidence = Evidence(o.scale)
+            paths = self.lists(llrs, selected=evidence if o.attempts else None)
+            signs[:], found[:] = self.choose(paths)
+            left = torch.nonzero(~found)[:, 0]
+            if o.attempts and len(left) and self.lists.selections:
+                kept, dropped = evidence.kept[left], evidence.dropped[left]
+                for turn in order(kept, dropped, o.alpha, o.attempts).T:
+                    wrong = ~found[left]
+                    at, flip = left[wrong], turn[wrong]
+                    if not len(at):
+                        break
+                    attempts[at] += 1
+                    word, right = self.choose(self.lists(llrs[at], flip))
+                    signs[at[right]] = word[right]
+                    flips[at[right]] = flip[right]
+                    found[at[right]] = True
+        costs = {"attempts": attempts, "steps": self.steps * (1 + attempts)}
+        return Decoded(
+            (signs < 0).to(torch.uint8).cpu().numpy(),
+            found.cpu().numpy(),
+            flips.cpu().numpy(),
+            {name: values.cpu().numpy() for name, values in costs.items()},
+        )
+
+    def with_options(self, **changes: object) -> "Decoder":
+        """The same decoder, but for some of its options."""
+        return Decoder(self.polar, replace(self.options, **changes), self.device)  # pyright: ignore[reportArgumentType]
+
+    def llrs(self, received: np.ndarray) -> torch.Tensor:
+        """[frames, n]: what the decoder makes of received values."""
+        received = np.asarray(received)
+        if received.ndim != 2 or received.shape[1] != self.polar.n:
+            raise ValueError(
+                f"received values are [frames, n = {self.polar.n}], not the shape {received.shape}"
+            )
+        if np.isnan(received).any():
+            raise ValueError("a received value is NaN; where nothing was received it is 0")
+        llrs = received
+        if received.dtype.kind != "f":
+            llrs = np.copysign(magnitude(received).astype(np.float32), 0.5 - hard(received))
+        found = torch.from_numpy(np.ascontiguousarray(llrs)).to(self.device)
+        found = found.to(self.options.formats.dtype)
+        most = self.options.formats.llr
+        return found if most is None else found.clamp(-most, most)
+
+    def choose(self, paths: Paths) -> tuple[torch.Tensor, torch.Tensor]:
+        """The words as signs [frames, n] of the first slot with the right CRC, and where any has.
+
+        Where none has, those of the first slot.
+        """
+        bits = (paths.signs < 0).to(torch.float32)
+        right = (bits @ self._checks % 2 == 0).all(2)
+        slot = right.to(torch.uint8).argmax(1)
+        rows = torch.arange(len(slot), device=slot.device)
+        return paths.signs[rows, slot], right.any(1)
+
+
+def _checks(code: PolarCode) -> np.ndarray:
+    """uint8 [n, length of the CRC]: ``word @ checks`` is 0 where the word's CRC is right."""
+    if code.crc is None:
+        return np.zeros((code.n, 1), np.uint8)
+    of_u = np.zeros((code.n, code.crc.length), np.uint8)
+    ones = np.eye(code.crc.length, dtype=np.uint8)
+    of_u[code.information] = np.concatenate([code.crc.matrix(code.k), ones])
+    # u is word @ F; F's columns, reversed both ways, are its rows.
+    return transform(of_u.T[:, ::-1])[:, ::-1].T.copy()
