@@ -11,7 +11,7 @@ Received values may be floats (the scale does not matter) or integers of
 out.  Results depend neither on the device nor on which frames are decoded together.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Options:
     alpha: float = ALPHA
     leaf: int | None = None
     """Largest special node in bits, None: any; 1 is plain SCL."""
-    formats: Formats = Formats()
+    formats: Formats = field(default_factory=Formats)
     scale: float | None = None
     """Natural LLRs a unit received: judges flips by exact logarithms, not by max*."""
 

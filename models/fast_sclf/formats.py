@@ -21,6 +21,11 @@ class Formats:
     """Largest path metric; with it, the least one is subtracted whenever a leaf is entered."""
     dtype: torch.dtype = torch.float32
 
+    @property
+    def offset(self) -> int | None:
+        """Largest sum of what is subtracted from all metrics."""
+        return None if self.metric is None else 16 * self.metric + 15
+
     @classmethod
     def of(cls, config: FastSclfConfig) -> "Formats":
         """Those of an engine."""

@@ -130,7 +130,7 @@ class _Run:
             llrs = llrs.expand(-1, self.slots, -1)
         if f.metric is not None:
             self.metrics = self.metrics - self.low[:, None]
-            self.offset = self.offset + self.low
+            self.offset = (self.offset + self.low).clamp_(max=f.offset)
             self.low = torch.zeros_like(self.low)
         if leaf.kind == "rate-0":
             self.metrics = f.add(self.metrics, (-llrs).clamp(min=0).sum(2))
