@@ -43,6 +43,11 @@ class Shape:
         return self.config.llr_bits - 1
 
     @property
+    def selections(self) -> int:
+        """Most path selections of a decoding: no program has more."""
+        return self.config.program // 2
+
+    @property
     def channel_words(self) -> int:
         """Words of the longest frame."""
         return self.words(self.levels)

@@ -39,6 +39,8 @@ class Decoded:
     """bool [frames]: whether the word's CRC is right."""
     flips: np.ndarray
     """int64 [frames]: the selection whose flip gave the word; -1: none."""
+    slots: np.ndarray
+    """int64 [frames]: the slot in which the word came out; 0 where none is right."""
     costs: dict[str, np.ndarray]
     """int64 [frames] each: ``attempts`` beside the first decoding, and time ``steps`` of all."""
 
@@ -90,11 +92,11 @@ class Decoder:
         signs = torch.empty_like(llrs)
         found = torch.zeros(count, dtype=torch.bool, device=self.device)
         flips = torch.full((count,), -1, device=self.device)
-        attempts = torch.zeros(count, dtype=torch.int64, device=self.device)
+        attempts, slots = torch.zeros(2, count, dtype=torch.int64, device=self.device)
         with one_thread():
             evidence = Evidence(o.scale)
             paths = self.lists(llrs, selected=evidence if o.attempts else None)
-            signs[:], found[:] = self.choose(paths)
+            signs[:], found[:], slots[:] = self.choose(paths)
             left = torch.nonzero(~found)[:, 0]
             if o.attempts and len(left) and self.lists.selections:
                 kept, dropped = evidence.kept[left], evidence.dropped[left]
@@ -104,15 +106,16 @@ class Decoder:
                     if not len(at):
                         break
                     attempts[at] += 1
-                    word, right = self.choose(self.lists(llrs[at], flip))
-                    signs[at[right]] = word[right]
-                    flips[at[right]] = flip[right]
-                    found[at[right]] = True
+                    word, right, slot = self.choose(self.lists(llrs[at], flip))
+                    saved = at[right]
+                    found[saved], flips[saved] = True, flip[right]
+                    signs[saved], slots[saved] = word[right], slot[right]
         costs = {"attempts": attempts, "steps": self.steps * (1 + attempts)}
         return Decoded(
             (signs < 0).to(torch.uint8).cpu().numpy(),
             found.cpu().numpy(),
             flips.cpu().numpy(),
+            slots.cpu().numpy(),
             {name: values.cpu().numpy() for name, values in costs.items()},
         )
 
@@ -137,16 +140,15 @@ class Decoder:
         most = self.options.formats.llr
         return found if most is None else found.clamp(-most, most)
 
-    def choose(self, paths: Paths) -> tuple[torch.Tensor, torch.Tensor]:
-        """The words as signs [frames, n] of the first slot with the right CRC, and where any has.
-
-        Where none has, those of the first slot.
+    def choose(self, paths: Paths) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The word of the first slot with the right CRC, as signs [frames, n]; whether there is
+        one; and that slot.  Where none is right they are those of slot 0.
         """
         bits = (paths.signs < 0).to(torch.float32)
         right = (bits @ self._checks % 2 == 0).all(2)
         slot = right.to(torch.uint8).argmax(1)
         rows = torch.arange(len(slot), device=slot.device)
-        return paths.signs[rows, slot], right.any(1)
+        return paths.signs[rows, slot], right.any(1), slot
 
 
 def _checks(code: PolarCode) -> np.ndarray:
