@@ -18,8 +18,9 @@ FETCH = 2
 """Cycles without an instruction when a decoding is begun out of turn."""
 
 _ACTS = (
-    "pe", "low", "high", "leaf", "accumulate", "store", "enter", "fix", "split", "selection", "last",
-)  # fmt: skip
+    *("pe", "low", "high", "leaf", "accumulate", "store"),
+    *("enter", "fix", "split", "selection", "last"),
+)
 """Without these flags an instruction leaves everything as it is."""
 
 
@@ -33,8 +34,8 @@ class Sequencer(wiring.Component):
     of the decoding before came, the back end is ``ready`` and the flip controller not ``busy``.
 
     ``start``: a decoding begins with the next cycle, in channel buffer ``start_frame``; it is
-    a frame's first with ``start_first``, its first flip with ``start_flips``.  ``finish``: this cycle
-    ends one, ``first`` or not, whose partial sums lie in ``half``; its ``verdict`` follows,
+    a frame's first with ``start_first``, its first flip with ``start_flips``.  ``finish``: this
+    cycle ends one, ``first`` or not, whose partial sums lie in ``half``; its ``verdict`` follows,
     and upon it, in the same cycle, ``release`` when the frame is done with and ``give_up`` where
     that is because ``limit`` flips failed.  ``pending``: a verdict is awaited.
     """
