@@ -352,7 +352,8 @@ def montecarlo(
         str | None, typer.Option(metavar="NAME", help="Which; without it, lists them.")
     ] = None,
     code: Annotated[
-        str, typer.Option(metavar="NAME", help="FAMILY-n-k[-OPTION]: polar, bch, random or crc.")
+        str,
+        typer.Option(metavar="NAME", help="FAMILY-n-k[-OPTION], the family such as polar or bch."),
     ] = "polar-128-105-crc11",
     ebn0: Annotated[
         str, typer.Option(metavar="DB[,DB...]", help="Eb/N0, of information bits alone.")

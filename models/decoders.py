@@ -19,6 +19,11 @@ DECODERS = {
     "orbgrand": ".grand.named",
     "step-grand": ".grand.named",
     "one-line": ".grand.named",
+    "sc": ".fast_sclf.named",
+    "scl": ".fast_sclf.named",
+    "fast-scl": ".fast_sclf.named",
+    "scl-flip": ".fast_sclf.named",
+    "fast-sclf": ".fast_sclf.named",
 }
 """The module of every decoder."""
 

@@ -82,7 +82,12 @@ class Decoder:
         self._checks = torch.from_numpy(_checks(code)).to(self.device, torch.float32)
 
     def __str__(self) -> str:
-        return f"Fast-SCLF of {self.options}"
+        o = self.options
+        parts = [f"{o.lists} paths", "any leaf" if o.leaf is None else f"leaves to {o.leaf} bits"]
+        if o.attempts:
+            parts.append(f"{o.attempts} flips by alpha {o.alpha:g}")
+            parts += [f"scale {o.scale:g}"] if o.scale is not None else []
+        return ", ".join([*parts, str(o.formats)])
 
     def __call__(self, received: np.ndarray) -> Decoded:
         """Decodes ``received`` [frames, n]; raises :class:`ValueError` on other shapes and NaN."""

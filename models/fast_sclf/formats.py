@@ -29,7 +29,19 @@ class Formats:
     @classmethod
     def of(cls, config: FastSclfConfig) -> "Formats":
         """Those of an engine."""
-        return cls((1 << config.llr_bits - 1) - 1, (1 << config.metric_bits) - 1)
+        return cls.of_bits(config.llr_bits, config.metric_bits)
+
+    @classmethod
+    def of_bits(cls, llr: int, metric: int) -> "Formats":
+        """Those of LLRs, sign included, and metrics of these widths; 0: not saturated."""
+        if llr == 1:
+            raise ValueError("an LLR of 1 bit is a sign without magnitude; 2 bits are the fewest")
+        return cls((1 << llr - 1) - 1 if llr else None, (1 << metric) - 1 if metric else None)
+
+    def __str__(self) -> str:
+        if self.llr is None and self.metric is None:
+            return str(self.dtype).removeprefix("torch.")
+        return f"LLRs to {self.llr}, metrics to {self.metric}"
 
     def f(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """The LLR of the XOR of two bits: the lesser magnitude, the product's sign."""

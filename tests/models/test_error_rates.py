@@ -34,7 +34,7 @@ def test_every_decoder_decodes_and_is_described():
         assert described["name"] == name
         assert described["summary"]
         assert all(option["description"] for option in described["options"])
-        decoder = build(name, CODE)
+        decoder = build(name, "polar-32-15-crc6")
         (point,) = error_rates(decoder, [9.0], frames=64, block=64)
         assert point.fer < 0.1
         for estimate in described["estimates"]:
