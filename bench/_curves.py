@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's: told apart by any eye."""
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's: told apart by any eye; without their yellow, too light for lines."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Series:
     high: Sequence[float] | None = None
     reference: bool = False
     """Somebody else's: markers without a line."""
+    like: str = ""
+    """The label of another series, whose colour this one has, too."""
 
     def errors(self) -> tuple[list[float], list[float]] | None:
         """What error bars reach below and above y."""
@@ -49,8 +51,10 @@ class Figure:
 
     def colours(self) -> dict[str, str]:
         """That of each label."""
-        labels = dict.fromkeys(s.label for panel in self.panels for s in panel.series)
-        return {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(labels)}
+        series = [s for panel in self.panels for s in panel.series]
+        labels = dict.fromkeys(s.like or s.label for s in series)
+        own = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(labels)}
+        return {s.label: own[s.like or s.label] for s in series}
 
 
 def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:

@@ -4,19 +4,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..models import data
 from ..models.codes.channel import Quantiser
-from ..models.codes.montecarlo import wilson
 from ..models.decoders import CodeDecoder, build, kind
 from ..models.error_rates import Point, error_rates
-from ._curves import Figure, Panel, Series
+from ._curves import Figure, Panel
+from ._points import costs, published, published_costs, published_rates, rates
 
 CODE = "polar-128-105-crc11"
 QUANTISER = Quantiser()
 EBN0 = (4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0)
 _COUNTED = 5.5
 """Up to here errors are counted; beyond, rates are estimated."""
-_TABLE = "decoder_monte_carlo.csv"
 _OTHERS = {  # of the table, and how a legend calls it
     "ORBGRAND LWmax=64 P=6 float": "ORBGRAND, unquantised (reference run)",
     "CA-SCL L=8": "CA-SCL, list of 8 (AFF3CT)",
@@ -73,40 +71,17 @@ class Meter:
 
 def figure(curves: dict[str, list[Point]]) -> Figure:
     """Error rates and average cycles of ``curves``, and published ones where they are at hand."""
-    rates, cycles = [], []
-    for label, points in curves.items():
-        x = [p.ebn0 for p in points]
-        bars = [p.low for p in points], [p.high for p in points]
-        rates.append(Series(label, x, [p.fer for p in points], *bars))
-        cycles.append(Series(label, x, [p.costs["cycles"]["average"] for p in points]))
+    fers = [rates(label, points) for label, points in curves.items()]
+    cycles = [costs(label, points, "cycles") for label, points in curves.items()]
     for name, label in _OTHERS.items():
-        known = _published(name)
-        x = [float(row["ebn0_dB"]) for row in known]
-        errors = [(int(row["frame_errs"]), int(row["frames"])) for row in known]
-        bars = zip(*(wilson(*counts) for counts in errors), strict=True)
-        rates.append(Series(label, x, [count / of for count, of in errors], *bars, reference=True))
-        if all(row["avg_cycles_D3model"] for row in known):
-            cost = [float(row["avg_cycles_D3model"]) for row in known]
-            cycles.append(Series(label, x, cost, reference=True))
+        known = published(name, "(128,105")
+        fers.append(published_rates(label, known))
+        cycles.append(published_costs(label, known, "avg_cycles_D3model"))
     return Figure(
         f"5G polar (128, 105 + CRC11): counted up to {_COUNTED} dB, estimated beyond",
         "Eb/N0 of information bits, dB",
         [
-            Panel("frame error rate", [series for series in rates if series.x]),
+            Panel("frame error rate", [series for series in fers if series.x]),
             Panel("average cycles a word", [series for series in cycles if series.x]),
         ],
     )
-
-
-def _published(name: str) -> list[dict[str, str]]:
-    """The table's rows of the decoder ``name``; none without the table."""
-    try:
-        head, *rows = data.table(_TABLE)
-    except data.MissingData:
-        return []
-    rows = [dict(zip(head, row, strict=True)) for row in rows]
-    return [
-        row
-        for row in rows
-        if row["decoder"] == name and "(128,105" in row["code"] and int(row["frame_errs"])
-    ]

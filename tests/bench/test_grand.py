@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from thresher.bench import _grand_curves, grand, report
+from thresher.bench import grand, report
 from thresher.bench._grand_curves import Meter, figure
 from thresher.models import data
 from thresher.models.error_rates import Point
@@ -38,7 +38,7 @@ def test_figure_shows_curves_beside_the_published_ones(monkeypatch):
         ["5G polar(128,105+CRC11)", "CA-SCL L=8", "4.0", "500", "50", ""],
         ["5G polar(512,256+CRC24C)", "CA-SCL L=8", "4.0", "500", "50", ""],
     ]
-    monkeypatch.setattr(_grand_curves.data, "table", lambda name: table)
+    monkeypatch.setattr(data, "table", lambda name: table)
     rates, cycles = figure({"ours": [point(4.0, 1e-2), point(5.0, 1e-3)]}).panels
     ours, orbgrand, scl = rates.series
     assert (ours.x, ours.y, ours.low) == ([4.0, 5.0], [1e-2, 1e-3], [5e-3, 5e-4])
@@ -52,7 +52,7 @@ def test_figure_does_without_the_published_ones(monkeypatch):
     def missing(name):
         raise data.MissingData(name)
 
-    monkeypatch.setattr(_grand_curves.data, "table", missing)
+    monkeypatch.setattr(data, "table", missing)
     rates, cycles = figure({"ours": [point(4.0, 1e-2)]}).panels
     assert (len(rates.series), len(cycles.series)) == (1, 1)
 
