@@ -13,8 +13,8 @@ class Channel(Component):
     """Receives frames in order and keeps up to two, to be read a word a cycle.
 
     ``llr``
-        Frames in two's complement, ``lanes`` LLRs a beat; positive means a bit of 0.  The most
-        negative value counts as the one above it.
+        Frames in two's complement, ``lanes`` LLRs a beat; negative means a bit of 1.  An LLR's
+        magnitude is its other bits, each XOR the sign: -1 is as unreliable as 0.
     ``accept``
         Whether beats may be taken.  They are unless two complete frames are kept.
     ``rows``
@@ -30,6 +30,8 @@ class Channel(Component):
         in the cycle after its last beat was transferred.
     ``frames``
         How many complete frames are kept.
+    ``empty``
+        No frame is kept or on its way.
     ``waiting``
         A beat is offered and not taken.
     """
@@ -51,6 +53,7 @@ class Channel(Component):
                 "channel_high": Out(word),
                 "there": Out(1),
                 "frames": Out(range(3)),
+                "empty": Out(1),
                 "waiting": Out(1),
             }
         )
@@ -65,6 +68,7 @@ class Channel(Component):
         upper, taken, ends, complete = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             self.llr.ready.eq(self.accept & (self.frames != 2)),
+            self.empty.eq((self.frames == 0) & (row == 0) & (beat == 0)),
             self.waiting.eq(self.llr.valid & ~self.llr.ready),
             taken.eq(self.llr.valid & self.llr.ready),
             ends.eq(taken & beat.all()),
@@ -111,7 +115,6 @@ class Channel(Component):
 
 
 def _sign_magnitude(value: Value) -> Value:
-    """Two's complement to sign and magnitude, the most negative value to the greatest magnitude."""
+    """An LLR as :func:`.layout.llr` has it."""
     low, sign = value[:-1], value[-1]
-    least = sign & ~low.any()
-    return Cat(((bit ^ (sign & low[:at].any())) | least for at, bit in enumerate(low)), sign)
+    return Cat(low ^ sign.replicate(len(low)), sign)

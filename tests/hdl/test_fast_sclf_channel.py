@@ -24,7 +24,7 @@ def configure(settings):
 
 def words(frame, bits, pes):
     """The words of the low and of the high half as the memory must show them."""
-    magnitude = np.minimum(abs(frame), (1 << bits - 1) - 1)
+    magnitude = np.where(frame < 0, ~frame, frame)
     values = ((frame < 0) << bits - 1 | magnitude).reshape(2, -1, pes)
     return [[sum(int(v) << bits * i for i, v in enumerate(w)) for w in half] for half in values]
 
@@ -49,6 +49,7 @@ def test_frames(settings, rows):
         while released < len(frames):
             complete = sent * config.lanes // n - released
             assert sim["frames"] == complete
+            assert sim["empty"] == (sent * config.lanes == released * n)
             accept, valid = rng.random() < 0.9, rng.random() < 0.9 and sent < len(queue)
             sim["accept"], sim["llr__valid"] = int(accept), int(valid)
             beat = queue[min(sent, len(queue) - 1)]
