@@ -1,0 +1,162 @@
+"""The leaf of each bank: its hard decisions, its sums, and its least reliable bits in order."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from ..lib.arith import tree_sum
+from ..lib.fixed import saturate
+from .layout import instruction, llrs
+from .shape import Shape
+
+
+class Minima(Component):
+    """Holds the LLRs of each slot's leaf, by the bank that they went to.
+
+    ``instruction``, ``results``, ``checks``
+        With ``leaf`` the results are the leaf's LLRs: LA, and S, too; with ``zero`` the checks are
+        S.  Lanes from ``2**instruction.level`` on do not count.
+    ``negative``, ``positive``
+        Saturating sums of the magnitudes in S of sign 1 and of sign 0, in the cycle after;
+        ``positive`` only where the LLRs were the results.
+    ``hard``, ``odd``
+        The signs of LA, 0 in lanes that do not count, and their parity; until the next leaf.
+    ``minimum``, ``which``
+        From the second cycle after (that of ``enter`` between them) the least magnitude of LA and,
+        one-hot, its lane, the lowest of equals; after every cycle with ``fix`` or ``split`` the
+        next one of the lanes that are left.  Anything once none is.
+    """
+
+    def __init__(self, shape: Shape):
+        self.shape = shape
+        config = shape.config
+        lists = config.list_size
+        leaf = data.ArrayLayout(llrs(shape, config.leaf), lists)
+        super().__init__(
+            {
+                "instruction": In(instruction(shape)),
+                "results": In(leaf),
+                "checks": In(leaf),
+                "negative": Out(data.ArrayLayout(config.metric_bits, lists)),
+                "positive": Out(data.ArrayLayout(config.metric_bits, lists)),
+                "hard": Out(data.ArrayLayout(config.leaf, lists)),
+                "odd": Out(data.ArrayLayout(1, lists)),
+                "minimum": Out(data.ArrayLayout(shape.magnitude, lists)),
+                "which": Out(data.ArrayLayout(config.leaf, lists)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # A lane counts from that level on of which it is a part.
+        levels = range(self.shape.leaf_level + 1)
+        part = Signal(len(levels))
+        m.d.comb += part.eq(Cat(self.instruction.level >= level for level in levels))
+        for slot in range(self.shape.config.list_size):
+            m.submodules[f"bank_{slot}"] = bank = Bank(self.shape)
+            m.d.comb += [
+                bank.instruction.eq(self.instruction),
+                bank.part.eq(part),
+                bank.results.eq(self.results[slot]),
+                bank.checks.eq(self.checks[slot]),
+                self.negative[slot].eq(bank.negative),
+                self.positive[slot].eq(bank.positive),
+                self.hard[slot].eq(bank.hard),
+                self.odd[slot].eq(bank.odd),
+                self.minimum[slot].eq(bank.minimum),
+                self.which[slot].eq(bank.which),
+            ]
+        return m
+
+
+class Bank(Component):
+    """One bank of :class:`Minima`; lanes of bit length k count where bit k of ``part`` is set."""
+
+    def __init__(self, shape: Shape):
+        self.shape = shape
+        config = shape.config
+        leaf = llrs(shape, config.leaf)
+        super().__init__(
+            {
+                "instruction": In(instruction(shape)),
+                "part": In(shape.leaf_level + 1),
+                "results": In(leaf),
+                "checks": In(leaf),
+                "negative": Out(config.metric_bits),
+                "positive": Out(config.metric_bits),
+                "hard": Out(config.leaf),
+                "odd": Out(1),
+                "minimum": Out(shape.magnitude),
+                "which": Out(config.leaf),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        total = tree_sum(self._leaf(m))
+        against = tree_sum(self._charges(m))
+        m.d.comb += [
+            self.negative.eq(saturate(against, len(self.negative))),
+            # S is LA where this counts, and a difference is less than a second sum.
+            self.positive.eq(saturate((total - against)[: len(total)], len(self.positive))),
+            self.odd.eq(self.hard.xor()),
+        ]
+        return m
+
+    def _charges(self, m: Module) -> list[Signal]:
+        """Of each lane of S, its magnitude if negative, else 0."""
+        i = self.instruction
+        charges = []
+        for lane, (result, check) in enumerate(zip(self.results, self.checks, strict=True)):
+            counts = self.part[lane.bit_length()]
+            charge = Signal(self.shape.magnitude, name=f"charge_{lane}", reset_less=True)
+            by_result, by_check = Signal(name=f"result_{lane}"), Signal(name=f"check_{lane}")
+            m.d.comb += [
+                by_result.eq(counts & ~i.zero & result.sign),
+                by_check.eq(counts & i.zero & check.sign),
+            ]
+            with m.If(i.leaf | i.zero):
+                m.d.sync += charge.eq(
+                    (result.magnitude & by_result.replicate(len(charge)))
+                    | (check.magnitude & by_check.replicate(len(charge)))
+                )
+            charges.append(charge)
+        return charges
+
+    def _leaf(self, m: Module) -> list[Signal]:
+        """Magnitudes of LA, 0 in lanes that do not count; drives what depends on their order."""
+        i = self.instruction
+        magnitudes = []
+        gone = Signal(self.shape.config.leaf, reset_less=True)  # was least, or does not count
+        for lane, result in enumerate(self.results):
+            counts = self.part[lane.bit_length()]
+            magnitude = Signal(self.shape.magnitude, name=f"magnitude_{lane}", reset_less=True)
+            with m.If(i.leaf):
+                m.d.sync += [magnitude.eq(result.magnitude), self.hard[lane].eq(result.sign)]
+                with m.If(~counts):
+                    m.d.sync += [magnitude.eq(0), self.hard[lane].eq(0)]
+            magnitudes.append(magnitude)
+
+        keys = [Cat(magnitude, gone[lane]) for lane, magnitude in enumerate(magnitudes)]
+        least, lanes = _least(m, keys)
+        with m.If(i.enter | i.fix | i.split):
+            m.d.sync += [
+                self.minimum.eq(least[: len(self.minimum)]),
+                self.which.eq(lanes),
+                gone.eq(gone | lanes),
+            ]
+        with m.If(i.leaf):
+            m.d.sync += gone.eq(~Cat(self.part[lane.bit_length()] for lane in range(len(gone))))
+        return magnitudes
+
+
+def _least(m: Module, keys: list[Value], name: str = "least") -> tuple[Value, Value]:
+    """The least of ``keys`` and, one-hot, the lowest lane that has it: a knock-out tournament."""
+    if len(keys) == 1:
+        return keys[0], Const(1, 1)
+    half = len(keys) // 2
+    low, low_lane = _least(m, keys[:half], f"{name}_0")
+    high, high_lane = _least(m, keys[half:], f"{name}_1")
+    least, upper = Signal(len(low), name=name), Signal(name=f"{name}_upper")
+    m.d.comb += [upper.eq(high < low), least.eq(Mux(upper, high, low))]
+    return least, Cat(Mux(upper, 0, low_lane), Mux(upper, high_lane, 0))
