@@ -8,13 +8,12 @@ A *leaf* (:func:`thresher.models.fast_sclf.nodes.leaves`) takes, in this order,
 
 It then has its word, which the next g needs.  A leaf of rate 0 has its word beforehand: its
 ``enter`` runs beside whatever comes next.  Where it is a left child, the g of its sibling
-(``zero``) computes its LLRs as well, and it takes no cycle at all; only where the sibling, too,
-adds up LLRs of its own in the same cycle (rate-0 and REP, met where ``leaf`` cuts a larger one
-in two) each has its own.
+(``zero``) computes its LLRs as well, and it takes no cycle at all; unless the sibling's own LLRs
+must be added up, too, as those of rate-0 and REP (met where a larger one is cut in two).
 
-Rows of partial sums that are XORs of several stored ones take no cycle either, where the rows
-come in the right order: the accumulator takes the sum of one row and the next ones add to it.
-From nodes of 16 rows upwards some must be summed again, a cycle each.
+Rows of partial sums that are XORs of several stored ones take no cycle more where the rows come
+in the right order: the accumulator keeps the sum of one row, and the next ones add to it.  In
+nodes of 16 rows and more some must be summed again, a cycle for each term.
 
 At the end the last row is stored, a cycle.
 """
@@ -71,17 +70,20 @@ def compile_program(shape: Shape, frozen: np.ndarray) -> Program:
     frozen, config = np.asarray(frozen), shape.config
     n = _checked(shape, frozen)
     found = leaves(frozen, config.leaf)
-    program = _Compiler(shape, frozen).program(found)
-    if len(program) > config.program:
-        if (size := 1 << (len(program) - 1).bit_length()) <= _MOST:
+    instructions = tuple(_Compiler(shape, frozen).instructions(found))
+    program = Program(shape, instructions, steps(found, config.list_size, config.pes))
+    needed = max(program.cycles, 2 * program.selections)  # Shape.selections: room for half as many
+    if needed > config.program:
+        if (size := 1 << (needed - 1).bit_length()) <= _MOST:
             way_out = f"generate with program={size}"
         else:
-            way_out = f"that is beyond {_MOST}, too; generate with more than pes={config.pes}"
+            way_out = f"program={_MOST} is the most; generate with more than pes={config.pes}"
         raise ValueError(
-            f"a code of {n} bits, {n - frozen.sum()} not frozen, takes {len(program)} "
-            f"instructions, and program={config.program} fit; {way_out}"
+            f"a code of {n} bits, {n - frozen.sum()} not frozen, takes {program.cycles} "
+            f"instructions and {program.selections} path selections; program={config.program} "
+            f"holds {config.program} and {shape.selections}; {way_out}"
         )
-    return Program(shape, tuple(program), steps(found, config.list_size, config.pes))
+    return program
 
 
 _MOST = 4096  # of FastSclfConfig.program
@@ -109,7 +111,8 @@ def _checked(shape: Shape, frozen: np.ndarray) -> int:
     return n
 
 
-# What a leaf of rate 0 does beside whatever else goes on: it clears the word, and adds its metric.
+# What a leaf of rate 0 does beside whatever else goes on: it clears the word, then adds its metric.
+# As every ``enter`` it renormalises, so that what saturates does not depend on the schedule.
 _CLEAR: Instruction = {"enter": 1, "repeat": 1, "renormalise": 1}
 _PENALISE: Instruction = {**_CLEAR, "penalty": 1}
 
@@ -133,11 +136,11 @@ class _Compiler:
     def __init__(self, shape: Shape, frozen: np.ndarray):
         self.shape, self.frozen = shape, frozen
         self.top = len(frozen).bit_length() - 1
-        self.instructions: list[Instruction] = []
+        self.issued: list[Instruction] = []
         self.beside: Instruction = {}  # what the next instruction does besides
         self.paths = 1
 
-    def program(self, found: list[Leaf]) -> list[Instruction]:
+    def instructions(self, found: list[Leaf]) -> list[Instruction]:
         for before, leaf, after in zip([None, *found], found, [*found[1:], None], strict=False):
             merged = before is not None and _merges(before, leaf)
             merges = after is not None and _merges(leaf, after)
@@ -149,13 +152,13 @@ class _Compiler:
             if not merges:
                 self._decode(leaf, merged)
         self._tail(found[-1])
-        return self.instructions
+        return self.issued
 
     def _issue(self, **fields: int) -> None:
         """Appends an instruction."""
         fields |= self.beside
         self.beside = {}
-        self.instructions.append({name: int(value) for name, value in fields.items() if value})
+        self.issued.append({name: int(value) for name, value in fields.items() if value})
 
     # LLRs
 
