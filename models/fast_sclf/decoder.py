@@ -26,7 +26,19 @@ from .nodes import Leaf, leaves, steps
 from .selection import Evidence, order
 
 ALPHA = 1.1875
-"""The error model's parameter, 38/32: what training finds for the 5G code of 512 bits."""
+"""The error model's parameter, 38/32: from 1.1 to 1.3 it matters little for 5G's 512 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rescued:
+    """The frames whose CRC a flip put right, in order: what is learned from (:mod:`.training`)."""
+
+    kept: np.ndarray
+    """[rescued, selections]: as in :class:`.selection.Evidence`, of the first decoding."""
+    dropped: np.ndarray
+    """[rescued, selections]"""
+    flips: np.ndarray
+    """int64 [rescued]: the selection."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +55,7 @@ class Decoded:
     """int64 [frames]: the slot in which the word came out; 0 where none is right."""
     costs: dict[str, np.ndarray]
     """int64 [frames] each: ``attempts`` beside the first decoding, and time ``steps`` of all."""
+    rescued: Rescued
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,8 @@ class Decoder:
     ):
         self.polar, self.code = code, code.linear
         self.options = options or Options()
+        self.alpha = self.options.alpha
+        """The error model's parameter; it may be changed from frame to frame."""
         self.device = torch.device(device)
         self.leaves: list[Leaf] = leaves(code.frozen, self.options.leaf)
         self.lists = ListDecoder(self.leaves, self.options.lists, self.options.formats)
@@ -85,7 +100,7 @@ class Decoder:
         o = self.options
         parts = [f"{o.lists} paths", "any leaf" if o.leaf is None else f"leaves to {o.leaf} bits"]
         if o.attempts:
-            parts.append(f"{o.attempts} flips by alpha {o.alpha:g}")
+            parts.append(f"{o.attempts} flips by alpha {self.alpha:g}")
             parts += [f"scale {o.scale:g}"] if o.scale is not None else []
         return ", ".join([*parts, str(o.formats)])
 
@@ -103,9 +118,10 @@ class Decoder:
             paths = self.lists(llrs, selected=evidence if o.attempts else None)
             signs[:], found[:], slots[:] = self.choose(paths)
             left = torch.nonzero(~found)[:, 0]
+            kept = dropped = llrs.new_empty(0, self.lists.selections)
             if o.attempts and len(left) and self.lists.selections:
                 kept, dropped = evidence.kept[left], evidence.dropped[left]
-                for turn in order(kept, dropped, o.alpha, o.attempts).T:
+                for turn in order(kept, dropped, self.alpha, o.attempts).T:
                     wrong = ~found[left]
                     at, flip = left[wrong], turn[wrong]
                     if not len(at):
@@ -115,6 +131,7 @@ class Decoder:
                     saved = at[right]
                     found[saved], flips[saved] = True, flip[right]
                     signs[saved], slots[saved] = word[right], slot[right]
+                kept, dropped = kept[found[left]], dropped[found[left]]
         costs = {"attempts": attempts, "steps": self.steps * (1 + attempts)}
         return Decoded(
             (signs < 0).to(torch.uint8).cpu().numpy(),
@@ -122,11 +139,13 @@ class Decoder:
             flips.cpu().numpy(),
             slots.cpu().numpy(),
             {name: values.cpu().numpy() for name, values in costs.items()},
+            Rescued(kept.cpu().numpy(), dropped.cpu().numpy(), flips[flips >= 0].cpu().numpy()),
         )
 
     def with_options(self, **changes: object) -> "Decoder":
         """The same decoder, but for some of its options."""
-        return Decoder(self.polar, replace(self.options, **changes), self.device)  # pyright: ignore[reportArgumentType]
+        options = replace(self.options, **{"alpha": self.alpha, **changes})  # pyright: ignore[reportArgumentType]
+        return Decoder(self.polar, options, self.device)
 
     def llrs(self, received: np.ndarray) -> torch.Tensor:
         """[frames, n]: what the decoder makes of received values."""
