@@ -74,7 +74,7 @@ def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     # The same figure gives the same bytes.
     with mpl.rc_context({"svg.hashsalt": stem, "font.size": 9}):
-        canvas = Canvas(figsize=(5.2 * len(figure.panels), 4.4), layout="constrained")
+        canvas = Canvas(figsize=(5.2 * len(figure.panels), 4.8), layout="constrained")
         _static(figure, canvas)
         static = folder / f"{stem}.svg"
         canvas.savefig(static, metadata={"Date": None})
@@ -86,13 +86,13 @@ def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:
 
 
 def _static(figure: Figure, canvas: Any) -> None:
-    colours = figure.colours()
+    colours, shown = figure.colours(), {}
     canvas.suptitle(figure.title)
     for axes, panel in zip(
         canvas.subplots(ncols=len(figure.panels), squeeze=False)[0], figure.panels, strict=True
     ):
         for series in panel.series:
-            axes.errorbar(
+            shown[series.label] = axes.errorbar(
                 series.x, series.y, series.errors(), color=colours[series.label],
                 label=series.label, marker="s" if series.reference else "o", markersize=4,
                 linestyle="none" if series.reference else "-", linewidth=1.2, capsize=2,
@@ -101,7 +101,9 @@ def _static(figure: Figure, canvas: Any) -> None:
         axes.set(xlabel=figure.x_title, ylabel=panel.y_title, yscale="log")
         axes.grid(True, which="major", linewidth=0.5, alpha=0.6)
         axes.grid(True, which="minor", linewidth=0.3, alpha=0.3)
-        axes.legend(frameon=True, fontsize=8)
+    canvas.legend(
+        shown.values(), shown, loc="outside lower center", ncols=2 * len(figure.panels), fontsize=8
+    )
 
 
 def _interactive(figure: Figure, page: Any, go: Any) -> None:
