@@ -28,6 +28,9 @@ from .selection import Evidence, order
 ALPHA = 1.1875
 """The error model's parameter, 38/32: from 1.1 to 1.3 it matters little for 5G's 512 bits."""
 
+_TOGETHER = 128
+"""Decodings that take about as long as a single one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rescued:
@@ -121,16 +124,20 @@ class Decoder:
             kept = dropped = llrs.new_empty(0, self.lists.selections)
             if o.attempts and len(left) and self.lists.selections:
                 kept, dropped = evidence.kept[left], evidence.dropped[left]
-                for turn in order(kept, dropped, self.alpha, o.attempts).T:
+                turns = order(kept, dropped, self.alpha, o.attempts)
+                while turns.shape[1] and not found[left].all():
                     wrong = ~found[left]
-                    at, flip = left[wrong], turn[wrong]
-                    if not len(at):
-                        break
-                    attempts[at] += 1
-                    word, right, slot = self.choose(self.lists(llrs[at], flip))
-                    saved = at[right]
-                    found[saved], flips[saved] = True, flip[right]
-                    signs[saved], slots[saved] = word[right], slot[right]
+                    at, width = left[wrong], max(_TOGETHER // int(wrong.sum()), 1)
+                    turn, turns = turns[wrong, :width], turns[:, width:]
+                    tried = self.lists(llrs[at].repeat_interleave(turn.shape[1], 0), turn.flatten())
+                    word, right, slot = self.choose(tried)
+                    # Of a frame's decodings the first right one counts, and those before it.
+                    right, rows = right.reshape(turn.shape), torch.arange(len(at), device=at.device)
+                    first, saved = right.to(torch.uint8).argmax(1), right.any(1)
+                    attempts[at] += torch.where(saved, first + 1, turn.shape[1])
+                    first, at = (rows * turn.shape[1] + first)[saved], at[saved]
+                    found[at], flips[at] = True, turn.flatten()[first]
+                    signs[at], slots[at] = word[first], slot[first]
                 kept, dropped = kept[found[left]], dropped[found[left]]
         costs = {"attempts": attempts, "steps": self.steps * (1 + attempts)}
         return Decoded(
