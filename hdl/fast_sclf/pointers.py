@@ -1,0 +1,108 @@
+"""In which bank each path's LLRs and partial sums lie.
+
+A slot writes its own bank alone.  When paths change slots the memories stay as they are, and
+pointers of every level follow the paths instead.
+"""
+
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from .layout import instruction
+from .shape import Shape
+
+
+class Pointers(Component):
+    """For each level and slot the bank of the path's LLRs and left child's partial sums there.
+
+    ``now`` is this cycle's instruction, ``next`` the next cycle's.  With the end of the cycle
+
+    * of a split, slot i takes the pointers of the slot that ``parent[i]`` tells, one-hot;
+    * of f or g, those of the results' level all point to the slot's own bank.
+
+    No instruction is both; outside of splits ``parent`` is 0.  Nothing is read of a level before
+    f or g write it, so that a decoding need not begin with anything.
+
+    All outputs are registers.  ``select``: where ``next`` has its source LLRs, one level above
+    its results (means nothing with ``channel``), ``sums_select``: of its ``sums_level``;
+    ``pointers`` and ``sums_pointers``: of each level below ``row_level`` and from there on.
+    """
+
+    now: Any
+    next: Any
+    parent: Any
+    select: Any
+    sums_select: Any
+    pointers: Any
+    sums_pointers: Any
+
+    def __init__(self, shape: Shape):
+        self.shape = shape
+        lists = shape.config.list_size
+        slots = data.ArrayLayout(range(lists), lists)
+        super().__init__(
+            {
+                "now": In(instruction(shape)),
+                "next": In(instruction(shape)),
+                "parent": In(data.ArrayLayout(lists, lists)),
+                "select": Out(slots),
+                "sums_select": Out(slots),
+                "pointers": Out(data.ArrayLayout(slots, shape.row_level)),
+                "sums_pointers": Out(data.ArrayLayout(slots, shape.levels - shape.row_level)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        shape, now, next = self.shape, self.now, self.next
+        lists = shape.config.list_size
+        levels = [
+            [Signal(range(lists), name=f"level{level}_{slot}") for slot in range(lists)]
+            for level in range(shape.levels)
+        ]
+        for level, banks in enumerate(levels):
+            with m.If(now.split):
+                m.d.sync += [bank.eq(self._follow(banks, slot)) for slot, bank in enumerate(banks)]
+            with m.If(now.pe & (now.level == level)):
+                m.d.sync += [bank.eq(slot) for slot, bank in enumerate(banks)]
+        shown = [*self.pointers, *self.sums_pointers]
+        for level, banks in enumerate(levels):
+            for slot, bank in enumerate(banks):
+                m.d.comb += shown[level][slot].eq(bank)
+        above = [*levels[1:], levels[-1]]  # of a source; that of the top level is the channel
+        self._register(m, self.select, above, next.level, now.level == next.level + 1)
+        sums_level = next.sums_level + shape.row_level
+        self._register(
+            m, self.sums_select, levels[shape.row_level :], next.sums_level, now.level == sums_level
+        )
+        return m
+
+    def _register(
+        self, m: Module, to: data.View, levels: list[list[Signal]], index: Value, written: Value
+    ) -> None:
+        """What ``levels[index]`` will be; the late ``parent`` is the last to count."""
+        lists = self.shape.config.list_size
+        banks = [Signal(range(lists), name=f"bank{slot}") for slot in range(lists)]
+        for slot, bank in enumerate(banks):
+            m.d.comb += bank.eq(_pick([level[slot] for level in levels], index))
+        for slot, bank in enumerate(banks):
+            stays = Signal.like(bank, name=f"stays{slot}")
+            m.d.comb += stays.eq(Mux(self.now.split, 0, Mux(self.now.pe & written, slot, bank)))
+            m.d.sync += to[slot].eq(self._follow(banks, slot) | stays)
+
+    def _follow(self, banks: list[Signal], slot: int) -> Value:
+        chosen = zip(self.parent[slot], banks, strict=True)
+        return reduce(or_, (bank & parent.replicate(len(bank)) for parent, bank in chosen))
+
+
+def _pick(values: list[Value], index: Value) -> Value:
+    """``values[index]``, any of them where there are not as many."""
+    for bit in index:
+        if len(values) > 1:
+            odd = values[1::2] if len(values) % 2 == 0 else [*values[1::2], values[-1]]
+            values = [Mux(bit, b, a) for a, b in zip(values[::2], odd, strict=True)]
+    return values[0]
