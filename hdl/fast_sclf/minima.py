@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from ..lib.arith import tree_sum
 from ..lib.fixed import saturate
 from .layout import instruction, llrs
 from .shape import Shape
@@ -93,8 +92,8 @@ class Bank(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        total = tree_sum(self._leaf(m))
-        against = tree_sum(self._charges(m))
+        total = _sum(m, self._leaf(m), "total")
+        against = _sum(m, self._charges(m), "against")
         m.d.comb += [
             self.negative.eq(saturate(against, len(self.negative))),
             # S is LA where this counts, and a difference is less than a second sum.
@@ -148,6 +147,21 @@ class Bank(Component):
         with m.If(i.leaf):
             m.d.sync += gone.eq(~Cat(self.part[lane.bit_length()] for lane in range(len(gone))))
         return magnitudes
+
+
+def _sum(m: Module, terms: list[Signal], name: str) -> Signal:
+    """The exact sum of ``terms``, a power of two of them and of one width, by a tree of adders.
+
+    They are kept apart: Yosys would make them one sum, of twice the look-up tables.
+    """
+    while len(terms) > 1:
+        sums = [
+            Signal(len(a) + 1, name=f"{name}_{len(terms) // 2}_{number}", attrs={"keep": 1})
+            for number, a in enumerate(terms[::2])
+        ]
+        m.d.comb += [o.eq(a + b) for o, a, b in zip(sums, terms[::2], terms[1::2], strict=True)]
+        terms = sums
+    return terms[0]
 
 
 def _least(m: Module, keys: list[Value], name: str = "least") -> tuple[Value, Value]:
