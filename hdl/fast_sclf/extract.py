@@ -113,14 +113,14 @@ class Extract(Component):
             self.end.eq(flush & ~self.stop),
         ]
         m.d.comb += [
-            packed.eq(_network(chunk, control.swap)),
+            packed.eq(_network(m, chunk, control.swap)),
             word.eq((packed & control.fresh) | (held & ~control.fresh)),
             complete.eq(control.complete),
         ]
         return m
 
 
-def _network(word: Value, swap: Value) -> Value:
+def _network(m: Module, word: Value, swap: Value) -> Value:
     """``word`` with its lanes swapped."""
     span, at = 1, 0
     while span < len(word):
@@ -130,7 +130,9 @@ def _network(word: Value, swap: Value) -> Value:
             here = swap[at : at + span]
             blocks += [(low & ~here) | (high & here), (high & ~here) | (low & here)]
             at += span
-        word, span = Cat(blocks), 2 * span
+        swapped = Signal(len(word), name=f"swapped{span}")
+        m.d.comb += swapped.eq(Cat(blocks))
+        word, span = swapped, 2 * span
     return word
 
 

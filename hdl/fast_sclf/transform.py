@@ -73,7 +73,7 @@ class Transform(Component):
             m.d.sync += running.eq(1)
         with m.If(self.stop):
             m.d.sync += [running.eq(0), self.valid.eq(0), self.index.eq(0), part.eq(0)]
-        m.d.comb += self.chunk.eq(_within(word, part, config.beat))
+        m.d.comb += self.chunk.eq(_within(m, word, part, config.beat))
         return m
 
     def _butterflies(self, m: Module) -> Value:
@@ -100,14 +100,18 @@ class Transform(Component):
         return value
 
 
-def _within(word: Value, part: Value, beat: int) -> Value:
+def _within(m: Module, word: Value, part: Value, beat: int) -> Value:
     """Chunk ``part`` of the transform of ``word``."""
     for bit in reversed(part):
         low, high = word[: len(word) // 2], word[len(word) // 2 :]
-        word = high ^ Mux(bit, 0, low)
+        word = Signal(len(low))
+        m.d.comb += word.eq(high ^ Mux(bit, 0, low))
     span = 1
     while span < beat:
+        added = Signal(beat, name=f"added{span}")
         blocks = [word[at : at + 2 * span] for at in range(0, beat, 2 * span)]
-        word = Cat(Cat(block[:span] ^ block[span:], block[span:]) for block in blocks)
-        span *= 2
+        m.d.comb += added.eq(
+            Cat(Cat(block[:span] ^ block[span:], block[span:]) for block in blocks)
+        )
+        word, span = added, 2 * span
     return word
