@@ -7,3 +7,7 @@ what its ancestors wrote is found through pointers and never copied (:mod:`.poin
 All control is a program of one instruction a cycle, compiled from the frozen set
 (:mod:`.compiler`): no block decides anything but which paths survive.
 """
+
+from .engine import ENGINE
+
+__all__ = ["ENGINE"]

@@ -16,6 +16,9 @@ from amaranth.lib.wiring import In, Out
 from ..lib.memory import Ram
 from .shape import Shape
 
+WALK = 3
+"""Cycles, and one for each selection, from a start until the walk for the next attempt is done."""
+
 
 class Flips(wiring.Component):
     """Flip controller.
@@ -24,8 +27,8 @@ class Flips(wiring.Component):
     one with ``first``, else the attempt after the one that was started before, or the first
     attempt with ``restart``.  ``selections`` is how many a decoding has.
 
-    ``selection`` is high in every cycle that makes one; ``worst`` tells in that cycle whether it
-    is to be flipped, and in the next ``kept``, ``dropped`` and ``offset`` are those of it.
+    ``selection`` is high in every cycle that makes one; ``worst`` tells in that cycle that it is
+    to be flipped, and in the next ``kept``, ``dropped`` and ``offset`` are those of it.
 
     ``busy``: the next attempt's selection is not known yet.
     """
@@ -64,7 +67,7 @@ class Flips(wiring.Component):
             m.d.sync += [frame.eq(self.frame), first.eq(self.first), count.eq(0)]
         with m.Elif(self.selection):
             m.d.sync += count.eq(count + 1)
-        m.d.comb += self.worst.eq(~first & (count == target))
+        m.d.comb += self.worst.eq(self.selection & ~first & (count == target))
 
         # Three steps behind: the sums, E, and the memory and the least of all.
         steps = [Signal(2, name=f"step_{i}") for i in range(3)]  # a selection; of which frame

@@ -18,6 +18,21 @@ def llrs(shape: Shape, count: int) -> data.ArrayLayout:
     return data.ArrayLayout(llr(shape), count)
 
 
+def code(shape: Shape) -> data.StructLayout:
+    """What is told of a code beside its program.
+
+    ``rows``: of ``pes`` LLRs, those of a frame.  ``k``: bits of a message, without a CRC.
+    ``selections``: those of a decoding.
+    """
+    return data.StructLayout(
+        {
+            "rows": range(shape.rows + 1),
+            "k": range(shape.config.length),
+            "selections": range(shape.selections + 1),
+        }
+    )
+
+
 def instruction(shape: Shape) -> data.StructLayout:
     """What one cycle does; the parts act side by side, on what earlier cycles left behind.
 

@@ -29,15 +29,19 @@ class Sequencer(wiring.Component):
 
     ``write``, ``write_address``, ``write_data``: the program, while not ``run``.  ``run``: go on
     with the frame in turn, whose buffer is ``frame``; a rise begins at the first instruction.
-    ``now`` is this cycle's instruction, ``next`` that of the next cycle in which nothing is held
-    up.  Held up is one whose channel LLRs are not ``there``, and the last one until the verdict
-    of the decoding before came, the back end is ``ready`` and the flip controller not ``busy``.
+    ``now`` is this cycle's instruction, without its flags where there is none or it is held up;
+    ``next`` that of the next cycle in which nothing is held up.  Held up is one whose channel
+    LLRs are not ``there``, and the last one until the verdict of the decoding before came, the
+    back end is ``ready`` and the flip controller not ``busy``.
 
     ``start``: a decoding begins with the next cycle, in channel buffer ``start_frame``; it is
     a frame's first with ``start_first``, its first flip with ``start_flips``.  ``finish``: this
     cycle ends one, ``first`` or not, whose partial sums lie in ``half``; its ``verdict`` follows,
     and upon it, in the same cycle, ``release`` when the frame is done with and ``give_up`` where
     that is because ``limit`` flips failed.  ``pending``: a verdict is awaited.
+
+    For counters: ``executes``, an instruction is executed; ``attempted``, the verdict is that of a
+    flip.
     """
 
     def __init__(self, shape: Shape):
@@ -68,6 +72,8 @@ class Sequencer(wiring.Component):
                 "release": Out(1),
                 "give_up": Out(1),
                 "pending": Out(1),
+                "executes": Out(1),
+                "attempted": Out(1),
             }
         )
 
@@ -101,7 +107,8 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             hold.eq(waiting & (channel | end)),
             self.now.eq(current),
-            self.finish.eq(current.last & waiting & ~hold & ~jump),
+            self.executes.eq(waiting & ~hold & ~jump),
+            self.finish.eq(current.last & waiting & ~hold),
         ]
         with m.If(hold | ~waiting | jump):
             m.d.comb += [getattr(self.now, flag).eq(0) for flag in _ACTS]
@@ -116,6 +123,7 @@ class Sequencer(wiring.Component):
             self.release.eq(self.verdict & (self.passed | (awaited == self.limit))),
             self.give_up.eq(failed & (awaited == self.limit)),
             self.start.eq(self.finish | jump),
+            self.attempted.eq(self.verdict & (awaited != 0)),
         ]
         following = Signal(8)  # the attempt that is begun
         with m.If(self.finish):
