@@ -65,7 +65,10 @@ def leaves(frozen: np.ndarray, largest: int | None = None) -> list[Leaf]:
     """The leaves of a code with these ``frozen`` bits [n], in order.
 
     ``largest``, a power of two, bounds their bits; 1 gives the leaves of plain SC and SCL.
+    Raises :class:`ValueError` where it is none.
     """
+    if largest is not None and (largest < 1 or largest & largest - 1):
+        raise ValueError(f"a largest leaf of {largest} bits is not a power of two")
     found: list[Leaf] = []
 
     def walk(offset: int, level: int) -> None:

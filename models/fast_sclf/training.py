@@ -24,13 +24,14 @@ import torch
 
 from ..codes.channel import Channel, Quantiser
 from ..codes.montecarlo import random_bits
+from ..threads import one_thread
 from .decoder import Decoder, Rescued
 
 
 class Trainer:
     """Learns alpha from one sample after the other, starting from ``alpha``.
 
-    ``memory``: samples after which one counts 1 / e of what it did.
+    ``memory``: samples after which one counts 1 / e of what it did; at first fewer.
     """
 
     def __init__(self, alpha: float, memory: float = 1000):
@@ -39,7 +40,7 @@ class Trainer:
         if not memory >= 1:
             raise ValueError(f"a memory of {memory} samples is none; it is 1 or more")
         self.samples = 0
-        self._forget = 1 - 1 / memory
+        self._memory = memory
         self._weights = torch.tensor([alpha, 1.0], dtype=torch.float64)
         self._curvature = torch.zeros(2, 2, dtype=torch.float64)
 
@@ -56,8 +57,9 @@ class Trainer:
     def observe(self, rescued: Rescued) -> float:
         """Learns from these samples, in order; the new :attr:`alpha`."""
         kept, dropped = rescued.kept.astype(np.float64), rescued.dropped.astype(np.float64)
-        for features, flip in zip(np.stack([dropped, -kept], 2), rescued.flips, strict=True):
-            self._learn(torch.from_numpy(features), int(flip))
+        with one_thread():
+            for features, flip in zip(np.stack([dropped, -kept], 2), rescued.flips, strict=True):
+                self._learn(torch.from_numpy(features), int(flip))
         return self.alpha
 
     def _learn(self, features: torch.Tensor, flip: int) -> None:
@@ -71,7 +73,9 @@ class Trainer:
             self._curvature = _moments(features, even)[1]
         share = torch.softmax(-(features @ self._weights), 0)
         mean, curvature = _moments(features, share)
-        self._curvature = self._forget * self._curvature + curvature
+        # Curvatures far from the end mislead: of few samples the latest half counts.
+        memory = min(self._memory, 2 + self.samples / 2)
+        self._curvature = (1 - 1 / memory) * self._curvature + curvature
         step = torch.linalg.pinv(self._curvature, hermitian=True) @ (mean - features[flip])
         # A single sample moves no weight by more than a factor of two; both stay above 0.
         self._weights = (self._weights + step).clamp(self._weights / 2, self._weights * 2)
