@@ -2,15 +2,18 @@
 
 Each path that is split has two ways on, which are *candidates*: of path l, candidate l keeps the
 hard decision of the next-least reliable bit, candidate ``list_size + l`` flips it.  All pairs of
-candidates are compared at once; a candidate's rank is how many come before it.  Multiplexers take
-ranks one-hot, which needs no encoder and costs fewer look-up tables of four inputs.
+candidates are compared at once; a candidate's rank is how many come before it.
+
+Candidates are chosen one-hot, by pairs: that needs no encoder and fits look-up tables of four
+inputs.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import or_
+from typing import Any, NamedTuple
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -41,14 +44,30 @@ class Paths(Component):
     are in the order of their metrics, of equals the one with the lower number first; slot i takes
     that of rank i, with ``worst`` that of rank ``list_size + i``.
 
-    ``start`` (beside no ``enter``, ``fix`` or ``split``): slot 0 alone is active.  Each split
+    ``start`` (which outdoes the instruction beside it): slot 0 alone is active.  Each split
     doubles the ``active`` slots, which are the first ones, until all are; what inactive ones hold
     means nothing, and ``worst`` needs all of them active.
 
     ``parent``, in the cycle of a split: one-hot which slot's path each takes; else 0.
-    ``dropped``, in the cycle after: the metric of rank ``list_size``.  ``offset``: sum of all
-    ``low`` that were subtracted.
+    ``dropped``, in the cycle after: the least metric that was not taken.  ``offset``: the sum of
+    all ``low`` that were subtracted, saturating.
     """
+
+    start: Any
+    instruction: Any
+    worst: Any
+    negative: Any
+    positive: Any
+    hard: Any
+    odd: Any
+    minimum: Any
+    which: Any
+    beta: Any
+    parent: Any
+    active: Any
+    metrics: Any
+    dropped: Any
+    offset: Any
 
     def __init__(self, shape: Shape):
         self.shape = shape
@@ -83,203 +102,251 @@ class Paths(Component):
         config, do = self.shape.config, self.instruction
         lists, bits, leaf = config.list_size, config.metric_bits, config.leaf
         slots = range(lists)
-        change = Signal()
-        m.d.comb += change.eq(do.enter | do.fix | do.split)
-        active = Signal(lists, init=1)
         metric, other = _signals("metric", lists, bits), _signals("other", lists, bits)
-        root = _signals("root", lists, range(lists))  # the bank in which the path began its leaf
-        repetition = Signal()  # the leaf is a REP
         word = _signals("word", lists, leaf)
+        root = _signals("root", lists, range(lists))  # the bank in which the path began its leaf
+        active = Signal(lists, init=1)
+        repeats = Signal()  # the leaf is a REP
         low = Signal(bits)
 
-        # Candidates, and what enter makes of a path: it takes the place of the flip.
-        drop = Signal(bits)
-        m.d.comb += drop.eq(Mux(do.renormalise, low, 0))
-        flips: list[_Sum] = []
-        ways: list[tuple[Value, Value]] = []  # metric and other, of each candidate
-        for l in slots:
-            least = Signal(self.shape.magnitude, name=f"least{l}")
-            base = Signal(bits, name=f"base{l}")
-            m.d.comb += least.eq(_pick(self.minimum, root[l]) & ~repetition.replicate(len(least)))
-            m.d.comb += base.eq(metric[l] - drop)
-            flip = _Sum(m, other[l], least, f"flip{l}")
-            back = _Sum(m, metric[l], least, f"back{l}")
-            negative = _Sum(m, base, self.negative[l], f"negative{l}")
-            positive = _Sum(m, base, self.positive[l], f"positive{l}")
-            penalised, opposed = (
-                Signal(bits, name=f"penalised{l}"),
-                Signal(bits, name=f"opposed{l}"),
-            )
-            m.d.comb += [
-                penalised.eq(Mux(do.penalty, negative.saturated, base)),
-                opposed.eq(Mux(do.repeat, positive.saturated, penalised)),
-            ]
-            flips.append(flip)
-            ways.append(
-                (
-                    Mux(do.enter, penalised, flip.saturated),
-                    Mux(do.enter, opposed, back.saturated),
-                )
-            )
-        metrics = metric + [way for way, _ in ways]
-        others = other + [way for _, way in ways]
-
-        # Who takes which candidate.
-        ranks = _ranks(m, metric, flips, active)
-        place = [Signal(range(2 * lists), name=f"place{c}") for c in range(2 * lists)]
-        for p, rank in zip(place, ranks, strict=True):
-            m.d.comb += p.eq(rank ^ Cat(Const(0, len(rank) - 1), self.worst))
+        flips, metrics, others = self._candidates(m, metric, other, root, low, repeats)
+        place = self._places(m, metric, flips, active)
         takes = [
-            [_named(m, (p == l) & do.split, f"takes{l}_{c}") for c, p in enumerate(place)]
-            for l in slots
+            [_named(m, (p == slot) & do.split, f"takes{slot}_{c}") for c, p in enumerate(place)]
+            for slot in slots
         ]
-        for l in slots:
-            m.d.comb += self.parent[l].eq(Cat(takes[l][p] | takes[l][lists + p] for p in slots))
-
-        from_root = [
-            [_named(m, (root[p] == b) & do.split, f"root{p}_is{b}") for b in slots] for p in slots
-        ]
-        toggle, masks = _signals("toggle", lists, leaf), []
-        for b in slots:
-            mask = Signal(leaf, name=f"mask{b}")
-            m.d.comb += mask.eq(Mux(do.enter, self.hard[b], self.which[b] ^ toggle[b]))
-            masks.append(mask)
-            with m.If(do.fix):
-                m.d.sync += toggle[b].eq(self.which[b])
-            with m.If(do.enter):
-                m.d.sync += toggle[b].eq(0)
-
-        for l in slots:
-            keeps = [
-                t | (do.fix & ~self.odd[l] if p == l else 0) for p, t in enumerate(takes[l][:lists])
+        masks = self._masks(m)
+        flipped = self._flipped(m, place[lists:], root)
+        for slot in slots:
+            # Beside splits: enter takes what stands in place of the own flip, fix either.
+            odd, even = do.fix & self.odd[slot], do.fix & ~self.odd[slot]
+            keeps, turns = takes[slot][:lists], takes[slot][lists:]
+            parent = [_named(m, k | t, "parent") for k, t in zip(keeps, turns, strict=True)]
+            entered = do.enter & ~do.repeat
+            new_metric = Signal(bits, name=f"new_metric{slot}")
+            new_other = Signal(bits, name=f"new_other{slot}")
+            new_word = Signal(leaf, name=f"new_word{slot}")
+            m.d.comb += [
+                self.parent[slot].eq(Cat(parent)),
+                new_metric.eq(
+                    _gather(
+                        m, _or(m, keeps, slot, even) + _or(m, turns, slot, odd | do.enter), metrics
+                    )
+                ),
+                new_other.eq(
+                    _gather(
+                        m, _or(m, keeps, slot, odd) + _or(m, turns, slot, even | do.enter), others
+                    )
+                ),
+                new_word.eq(
+                    _gather(m, _or(m, parent, slot, do.fix), word)
+                    ^ _gather(m, _or(m, flipped[slot], slot, odd | entered), masks)
+                ),
+                self.metrics[slot].eq(metric[slot]),
+                self.beta[slot].eq(word[slot]),
             ]
-            flipsx = [
-                t | (do.enter | do.fix & self.odd[l] if p == l else 0)
-                for p, t in enumerate(takes[l][lists:])
-            ]
-            keepsz = [
-                t | (do.fix & self.odd[l] if p == l else 0) for p, t in enumerate(takes[l][:lists])
-            ]
-            flipsz = [
-                t | (do.enter | do.fix & ~self.odd[l] if p == l else 0)
-                for p, t in enumerate(takes[l][lists:])
-            ]
-            stays = [t | (do.fix if p == l else 0) for p, t in enumerate(self.parent[l])]
-            applies = []
-            for b in slots:
-                hit = reduce(or_, ((place[lists + p] == l) & from_root[p][b] for p in slots))
-                if b == l:
-                    hit |= do.enter & ~do.repeat | do.fix & self.odd[l]
-                applies.append(_named(m, hit, f"applies{l}_{b}"))
-            taken = reduce(or_, takes[l][lists:])
-            new_metric = Signal(bits, name=f"new_metric{l}")
-            m.d.comb += new_metric.eq(_gather(keeps + flipsx, metrics))
-            with m.If(change):
+            with m.If(do.enter | do.fix | do.split):
                 m.d.sync += [
-                    metric[l].eq(new_metric),
-                    other[l].eq(_gather(keepsz + flipsz, others)),
-                    word[l].eq(_gather(stays, word) ^ _gather(applies, masks)),
+                    metric[slot].eq(new_metric),
+                    other[slot].eq(new_other),
+                    word[slot].eq(new_word),
                 ]
-            with m.If(repetition & taken):
-                m.d.sync += word[l].eq(-1)
+            with m.If(repeats & Cat(turns).any()):
+                m.d.sync += word[slot].eq(-1)
             with m.If(do.split):
-                m.d.sync += root[l].eq(_gather(self.parent[l], root))
-            with m.If(do.enter):
-                m.d.sync += root[l].eq(l)
-            with m.If(self.start):
-                m.d.sync += [metric[l].eq(0), other[l].eq(0)]
-            if l == 0:
-                with m.If(do.split):
+                m.d.sync += root[slot].eq(_gather(m, parent, root))
+                if slot == 0:
                     m.d.sync += low.eq(new_metric)
-            m.d.comb += [self.metrics[l].eq(metric[l]), self.beta[l].eq(word[l])]
+            with m.If(do.enter):
+                m.d.sync += root[slot].eq(slot)
+            with m.If(self.start):
+                m.d.sync += [metric[slot].eq(0), other[slot].eq(0)]
 
-        first_left = [_named(m, p == lists, f"left{c}") for c, p in enumerate(place)]
+        first = [_named(m, p == lists, "first_dropped") for p in place]
         total = Signal(bits + 5)
         m.d.comb += [total.eq(self.offset + low), self.active.as_value().eq(active)]
         with m.If(do.split):
             m.d.sync += [
-                self.dropped.eq(_gather(first_left, metrics)),
-                active.eq(Cat(active[l // 2] for l in slots)),
+                self.dropped.eq(_gather(m, first, metrics)),
+                active.eq(Cat(active[slot // 2] for slot in slots)),
             ]
         with m.If(do.enter):
-            m.d.sync += repetition.eq(do.repeat)
+            m.d.sync += repeats.eq(do.repeat)
         with m.If(do.enter & do.renormalise):
             m.d.sync += [low.eq(0), self.offset.eq(saturate(total, bits + 4))]
         with m.If(self.start):
             m.d.sync += [active.eq(1), low.eq(0), self.offset.eq(0)]
         return m
 
+    def _candidates(
+        self,
+        m: Module,
+        metric: list[Signal],
+        other: list[Signal],
+        root: list[Signal],
+        low: Signal,
+        repeats: Signal,
+    ) -> tuple[list["_Sum"], list[Signal], list[Signal]]:
+        """The flips' sums; and the metric and ``other`` of all candidates.
 
-class _Sum:
-    def __init__(self, m: Module, a: Value, b: Value, name: str):
-        bits = len(a)
-        total = Signal(max(bits, len(b)) + 1, name=name)
-        self.over = Signal(name=f"{name}_over")
-        self.saturated = Signal(bits, name=f"{name}_saturated")
-        self.low = total[:bits]
-        self.all = self.low.all()
-        m.d.comb += [
-            total.eq(a + b),
-            self.over.eq(total[bits:].any()),
-            self.saturated.eq(self.low | self.over.replicate(bits)),
+        In the cycle of ``enter`` what this makes of a path stands in place of its flip.
+        """
+        do, bits = self.instruction, self.shape.config.metric_bits
+        drop = Signal(bits)
+        m.d.comb += drop.eq(Mux(do.renormalise, low, 0))
+        flips: list[_Sum] = []
+        metrics, others = list(metric), list(other)
+        for slot, bank in enumerate(root):
+            least = Signal(self.shape.magnitude, name=f"least{slot}")
+            base = Signal(bits, name=f"base{slot}")
+            m.d.comb += [
+                least.eq(_pick(m, self.minimum, bank) & ~repeats.replicate(len(least))),
+                base.eq(metric[slot] - drop),
+            ]
+            flip = _sum(m, other[slot], least, "flip")
+            back = _sum(m, metric[slot], least, "back")
+            negative = _sum(m, base, self.negative[slot], "penalised")
+            positive = _sum(m, base, self.positive[slot], "opposed")
+            penalised = _named(m, Mux(do.penalty, negative.saturated, base), "entered_metric")
+            opposed = _named(m, Mux(do.repeat, positive.saturated, penalised), "entered_other")
+            flips.append(flip)
+            metrics.append(_named(m, Mux(do.enter, penalised, flip.saturated), "flip_metric"))
+            others.append(_named(m, Mux(do.enter, opposed, back.saturated), "flip_other"))
+        return flips, metrics, others
+
+    def _places(
+        self, m: Module, metric: list[Signal], flips: list["_Sum"], active: Signal
+    ) -> list[Signal]:
+        """The place of each candidate: that of the slot that takes it, or ``list_size`` upwards.
+
+        Active slots are the first ones, so that of two the later one is active only if the
+        earlier is.  Flips are compared as they are before they saturate: a sum that is ``over``
+        equals one that is ``full``.
+        """
+        lists = len(metric)
+        before: list[list[Value]] = [[] for _ in range(2 * lists)]
+
+        def pair(first: int, second: int, swapped: Value) -> None:
+            """``swapped``: the second one comes first."""
+            value = _named(m, swapped, f"swapped{first}_{second}")
+            before[first].append(value)
+            before[second].append(~value)
+
+        for k, b in enumerate(flips):
+            never = _named(m, b.over | ~active[k], f"never{k}")
+            for l, a in enumerate(flips):
+                sooner = ~never & (b.low < metric[l])
+                pair(l, lists + k, sooner | (active[k] & ~active[l]) if k < l else sooner)
+                if k > l:
+                    pair(l, k, active[k] & (metric[k] < metric[l]))
+                    sooner = (b.low < a.low) | (a.over & ~b.full)
+                    pair(lists + l, lists + k, ~never & sooner)
+        places = []
+        for candidate, others in enumerate(before):
+            *rank, last = _count(m, others)
+            place = Signal(range(2 * lists), name=f"place{candidate}")
+            m.d.comb += place.eq(Cat(rank, last ^ self.worst))
+            places.append(place)
+        return places
+
+    def _masks(self, m: Module) -> list[Signal]:
+        """Of each bank the bits that a flip turns; with ``enter`` the hard decisions."""
+        do = self.instruction
+        masks = []
+        for bank, which in enumerate(self.which):
+            toggled = Signal(len(which), name=f"toggled{bank}")  # with every flip
+            with m.If(do.fix):
+                m.d.sync += toggled.eq(which)
+            with m.If(do.enter):
+                m.d.sync += toggled.eq(0)
+            masks.append(_named(m, Mux(do.enter, self.hard[bank], which ^ toggled), "mask"))
+        return masks
+
+    def _flipped(self, m: Module, place: list[Signal], root: list[Signal]) -> list[list[Signal]]:
+        """Of each slot and bank whether the slot takes a flip by that bank's mask."""
+        slots = range(len(root))
+        begun = [
+            [_named(m, (r == bank) & self.instruction.split, "begun") for bank in slots]
+            for r in root
+        ]
+        return [
+            [
+                _any(
+                    m,
+                    [_named(m, (p == slot) & begun[l][bank], "flips") for l, p in enumerate(place)],
+                )
+                for bank in slots
+            ]
+            for slot in slots
         ]
 
 
-def _ranks(m, metric, flips, active):
-    lists = len(metric)
-    before = [[] for _ in range(2 * lists)]
+class _Sum(NamedTuple):
+    """Of two numbers."""
 
-    def pair(first, second, swapped, name):
-        value = _named(m, swapped, name)
-        before[first].append(value)
-        before[second].append(~value)
-
-    for l in range(lists):
-        for k in range(lists):
-            none = flips[k].over | ~active[k]
-            smaller = flips[k].low < metric[l]
-            swapped = ~none & smaller
-            if k < l:
-                swapped |= active[k] & ~active[l]
-            pair(l, lists + k, swapped, f"flip{k}_before{l}")
-            if k > l:
-                pair(l, k, active[k] & (metric[k] < metric[l]), f"keep{k}_before{l}")
-                a, b = flips[l], flips[k]
-                smaller = b.low < a.low
-                swapped = ~none & (smaller | (a.over & ~b.all))
-                pair(lists + l, lists + k, swapped, f"flip{k}_before_flip{l}")
-    return [_count(b) for b in before]
+    low: Value
+    """Its low bits, as many as the first number has."""
+    over: Value
+    """It has more."""
+    full: Value
+    """The low bits are all ones."""
+    saturated: Value
 
 
-def _count(bits: Sequence[Value]) -> Value:
-    """How many of ``bits``, up to 2**k - 1 of them, are set: a tree of full adders."""
-    if len(bits) <= 1:
-        return Cat(bits)
+def _sum(m: Module, a: Value, b: Value, name: str) -> _Sum:
+    total = Signal(max(len(a), len(b)) + 1, name=name)
+    m.d.comb += total.eq(a + b)
+    low, over = total[: len(a)], total[len(a) :].any()
+    return _Sum(low, over, low.all(), low | over.replicate(len(a)))
+
+
+def _count(m: Module, bits: Sequence[Value]) -> list[Value]:
+    """How many of 2**k - 1 ``bits`` are set, in k bits: a tree of full adders."""
+    if len(bits) == 1:
+        return list(bits)
     half = len(bits) // 2
-    a, b = _count(bits[:half]), _count(bits[half : 2 * half])
-    carry, total = bits[-1], []
-    for x, y in zip(a, b, strict=True):
-        total.append(x ^ y ^ carry)
-        carry = (x & y) | (carry & (x | y))
-    return Cat(total, carry)
+    total, carry = [], bits[-1]
+    for a, b in zip(_count(m, bits[:half]), _count(m, bits[half:-1]), strict=True):
+        total.append(_named(m, a ^ b ^ carry, "sum"))
+        carry = _named(m, (a & b) | (carry & (a | b)), "carry")
+    return [*total, carry]
 
 
-def _gather(one_hot: Iterable[Value], values: Iterable[Value]) -> Value:
-    return reduce(or_, (v & h.replicate(len(v)) for h, v in zip(one_hot, values, strict=True)))
+def _gather(m: Module, one_hot: Sequence[Value], values: Sequence[Value]) -> Value:
+    """The value that is chosen; 0 if none is."""
+    chosen = [v & h.replicate(len(v)) for h, v in zip(one_hot, values, strict=True)]
+    pairs = zip(chosen[::2], chosen[1::2], strict=True)
+    return _any(m, [_named(m, a | b, "pair") for a, b in pairs]) if len(chosen) > 1 else chosen[0]
 
 
-def _pick(values, index):
-    values = list(values)
-    for bit in index:
-        values = [Mux(bit, high, low) for low, high in zip(values[::2], values[1::2], strict=True)]
+def _any(m: Module, values: list[Any]) -> Any:
+    """The OR of ``values``, by fours."""
+    while len(values) > 1:
+        fours = [reduce(or_, values[i : i + 4]) for i in range(0, len(values), 4)]
+        values = [_named(m, four, "any") for four in fours] if len(fours) > 1 else fours
     return values[0]
 
 
-def _named(m, value, name):
-    s = Signal(name=name)
-    m.d.comb += s.eq(value)
-    return s
+def _or(m: Module, one_hot: Sequence[Value], place: int, value: Value) -> list[Value]:
+    """``one_hot`` with ``value`` added at a place."""
+    return [_named(m, bit | value, "taken") if i == place else bit for i, bit in enumerate(one_hot)]
 
 
-def _signals(name, count, shape):
+def _pick(m: Module, values: Iterable[Value], index: Value) -> Value:
+    """``values[index]``."""
+    values = list(values)
+    for bit in index:
+        pairs = zip(values[::2], values[1::2], strict=True)
+        values = [_named(m, Mux(bit, b, a), "picked") for a, b in pairs]
+    return values[0]
+
+
+def _named(m: Module, value: Value, name: str) -> Signal:
+    """``value`` as a signal, and so only once."""
+    named = Signal.like(value, name=name)
+    m.d.comb += named.eq(value)
+    return named
+
+
+def _signals(name: str, count: int, shape: Any) -> list[Signal]:
     return [Signal(shape, name=f"{name}{k}") for k in range(count)]

@@ -16,7 +16,7 @@ SHAPES = [
     {"list_size": 2, "leaf": 8, "metric_bits": 6},
     {"list_size": 4, "leaf": 16},
     {"list_size": 4, "leaf": 8, "metric_bits": 4, "llr_bits": 7},
-    {"list_size": 8, "leaf": 16, "llr_bits": 4},
+    {"list_size": 8, "leaf": 8, "llr_bits": 4},
 ]
 
 
