@@ -3,6 +3,8 @@
 
 import numpy as np
 import pytest
+from thresher.fpga.devices import device
+from thresher.fpga.yosys import synthesise
 from thresher.hdl.fast_sclf.layout import instruction
 from thresher.hdl.fast_sclf.minima import Minima
 from thresher.hdl.fast_sclf.shape import Shape
@@ -118,3 +120,9 @@ def test_checks_alone_leave_the_leaf_as_it_is():
     bench.hold_leaf(results, 32)
     bench.cycle(enter=1)
     bench.hold_least(results, 32, 0)
+
+
+def test_area():
+    """Of one bank.  It is a third more where the tools turn the trees of adders into one sum."""
+    component = Minima(Shape(FastSclfConfig(list_size=1)))
+    assert synthesise(component, device("ecp5-45k")).resources.lut <= 1320
