@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -73,25 +73,23 @@ class Pointers(Component):
         for level, banks in enumerate(levels):
             for slot, bank in enumerate(banks):
                 m.d.comb += shown[level][slot].eq(bank)
-        above = [*levels[1:], levels[-1]]  # of a source; that of the top level is the channel
-        self._register(m, self.select, above, next.level, now.level == next.level + 1)
-        sums_level = next.sums_level + shape.row_level
-        self._register(
-            m, self.sums_select, levels[shape.row_level :], next.sums_level, now.level == sums_level
-        )
+        self._register(m, self.select, levels, 1, next.level)
+        self._register(m, self.sums_select, levels, shape.row_level, next.sums_level)
         return m
 
     def _register(
-        self, m: Module, to: data.View, levels: list[list[Signal]], index: Value, written: Value
+        self, m: Module, to: data.View, levels: list[list[Signal]], first: int, index: Value
     ) -> None:
-        """What ``levels[index]`` will be; the late ``parent`` is the last to count."""
-        lists = self.shape.config.list_size
-        banks = [Signal(range(lists), name=f"bank{slot}") for slot in range(lists)]
+        """What ``levels[first + index]`` will be; the late ``parent`` is the last to count."""
+        now, levels = self.now, levels[first:]
+        here = ((now.level == first + i) & (index == i) for i in range(len(levels)))
+        written = Cat(here).any()  # the level that is read next
+        banks = [Signal.like(bank, name=f"bank{slot}") for slot, bank in enumerate(levels[0])]
         for slot, bank in enumerate(banks):
             m.d.comb += bank.eq(_pick([level[slot] for level in levels], index))
         for slot, bank in enumerate(banks):
             stays = Signal.like(bank, name=f"stays{slot}")
-            m.d.comb += stays.eq(Mux(self.now.split, 0, Mux(self.now.pe & written, slot, bank)))
+            m.d.comb += stays.eq(Mux(now.split, 0, Mux(now.pe & written, slot, bank)))
             m.d.sync += to[slot].eq(self._follow(banks, slot) | stays)
 
     def _follow(self, banks: list[Signal], slot: int) -> Value:
