@@ -77,9 +77,9 @@ def assert_plain(decoder, received):
 def test_decoders_are_what_they_say(name, options):
     code = polar(name)
     decoder = Decoder(code, Options(**options))
-    _, received = frames(code, 40, Awgn.at(1.5, code.rate))
+    _, received = frames(code, 24, Awgn.at(1.5, code.rate))
     decoded = assert_plain(decoder, received)
-    assert 0 < decoded.found.sum() < 40
+    assert 0 < decoded.found.sum() < 24
     assert (decoded.flips.max() > 0) == (decoder.options.attempts > 0)
     engine = Decoder(code, Options(**options, formats=Formats.of_bits(5, 6)))
     assert_plain(engine, Quantiser(5, 0.15)(received))

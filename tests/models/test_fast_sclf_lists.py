@@ -70,7 +70,7 @@ def plain(llrs, found, lists, flip=-1, most=inf, top=inf):
 
     for leaf in found:
         if top < inf:
-            offset += low
+            offset = min(offset + low, 16 * top + 15)
             for p in paths:
                 p.y -= low
             low = 0
@@ -154,7 +154,7 @@ def test_floating_point_is_the_plain_decoder(seed, lists):
 @pytest.mark.parametrize("lists", [1, 2, 4, 8])
 @pytest.mark.parametrize("seed", range(6))
 def test_engines_integers_are_the_plain_decoder(seed, lists):
-    """Ties, zeros of either sign, saturated LLRs and metrics, renormalisation."""
+    """Ties, zeros of either sign, saturated LLRs, metrics and offsets."""
     rng = np.random.default_rng([seed, lists, 1])
     n = 1 << rng.integers(3, 8)
     most, top = [(3, 15), (31, 255), (7, 15)][seed % 3]
@@ -165,6 +165,15 @@ def test_engines_integers_are_the_plain_decoder(seed, lists):
     llrs[0] = np.copysign(0, llrs[0])
     llrs[1] = np.copysign(most, llrs[1])
     assert_plain(decoder, found, llrs.astype(np.float32), flips, most, top)
+
+
+def test_offsets_saturate():
+    """Noise alone: every leaf of a long code adds to the offset."""
+    found = leaves(np.arange(512) % 4 < 3)
+    decoder = ListDecoder(found, 4, Formats(31, 15))
+    llrs = np.copysign(31, np.random.default_rng(0).normal(0, 1, (3, 512))).astype(np.float32)
+    assert (decode(decoder, llrs)[2] == 255).all()
+    assert_plain(decoder, found, llrs, np.array([-1, 3, 60]), 31, 15)
 
 
 @pytest.mark.parametrize("seed", range(12))
