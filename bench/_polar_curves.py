@@ -16,6 +16,7 @@ from .report import Progress
 
 PAPER = "Doan, Hashemi, Gross"
 CODE = polar_5g(512, 256, crc("crc24c"))
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FAST, FSCL_4, FSCL_32 = "Fast-SCLF-4", "FSCL-4", "FSCL-32"
 DECODERS = {
     "FSCL-1": Options(1, 0),
@@ -32,7 +33,7 @@ _FRAMES = {
     "FSCL-2": {1.5: 4096, 2.0: 4096, 2.5: 8192},
     FSCL_4: {1.5: 4096, 2.0: 24_576, 2.25: 57_344},
     "FSCL-8": {1.5: 4096, 2.0: 8192},
-    FSCL_32: {1.75: 4096, 2.0: 16_384},
+    FSCL_32: {1.75: 4096, 2.0: 12_288},
     FAST: {1.75: 4096, 2.0: 16_384, 2.25: 16_384},
     "Fast-SCLF-8": {1.75: 4096, 2.0: 4096},
 }
@@ -58,7 +59,7 @@ _REFERENCES = {  # of the table: how a legend calls it, and whose colour it take
 
 @dataclass(frozen=True)
 class Meter:
-    """Measures a decoder, on the GPU where there is one; each draws the same frames."""
+    """Measures a decoder; each draws the same frames."""
 
     options: Options
     quantiser: Quantiser | None = None
@@ -69,7 +70,7 @@ class Meter:
 
     def count(self, ebn0: float, errors: int, frames: int = 10_000_000) -> Point:
         """Of frames until there are so many ``errors``."""
-        decoder = Decoder(CODE, self.options, "cuda" if torch.cuda.is_available() else "cpu")
+        decoder = Decoder(CODE, self.options, DEVICE)
         how = {"quantiser": self.quantiser, "block": 4096, "seed": 2}
         return next(error_rates(decoder, [ebn0], errors=errors, frames=frames, **how))
 

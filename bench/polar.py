@@ -14,15 +14,17 @@ from ..models.codes.montecarlo import ebn0_at, random_bits
 from ..models.codes.polar import PolarCode, polar_5g
 from ..models.error_rates import Point
 from ..models.fast_sclf.config import FastSclfConfig
-from ..models.fast_sclf.decoder import Options
+from ..models.fast_sclf.decoder import Decoder, Options
 from ..models.fast_sclf.formats import Formats
 from ..models.fast_sclf.lists import ListDecoder
 from ..models.fast_sclf.nodes import leaves, steps
+from ..models.fast_sclf.training import train
 from ..models.threads import one_thread
 from ._curves import draw
 from ._polar_curves import (
     CODE,
     DECODERS,
+    DEVICE,
     FAST,
     FSCL_4,
     FSCL_32,
@@ -33,6 +35,7 @@ from ._polar_curves import (
     figure,
     measure,
 )
+from ._polar_rtl import area_rows, memory_rows, simulation_rows
 from .report import Bar, Progress, Row, show
 
 _FSCL_4 = {2.0: (7.2e-2, 0.1), 2.25: (2.93e-2, 0.1), 2.5: (9.6e-3, 0.1), 2.75: (3.1e-3, 0.16)}
@@ -56,7 +59,11 @@ def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Itera
     yield from _reference(curves, quick)
     yield from _latency(curves, quick)
     yield from _variants(curves[FAST], quick, progress)
+    yield from _training(quick, progress)
     yield from _plain(quick, progress)
+    yield from memory_rows()
+    for part in (simulation_rows, area_rows):
+        yield from part(quick, progress)
 
 
 def _equivalence(quick: bool, progress: Progress) -> Row:
@@ -169,6 +176,33 @@ def _variants(points: list[Point], quick: bool, progress: Progress) -> Iterator[
         f"FER {integers.fer:.2e} after {point.fer:.2e}; {show(_flips(integers))} flips after "
         f"{show(_flips(point))}",
     )  # fmt: skip
+
+
+def _training(quick: bool, progress: Progress) -> Iterator[Row]:
+    """Alpha from the frames that flips rescue, and the flips that it then takes."""
+    ebn0, options = 2.0, DECODERS[FAST]
+    frames, fixed = (8192, (1.1, 1.2, 1.3)) if quick else (65_536, np.arange(1.0, 1.41, 0.05))
+    found = []
+    for start in (1.0, 2.0):
+        progress(f"training from {start}")
+        decoder = Decoder(CODE, options, DEVICE)
+        trained = train(decoder, Awgn.at(ebn0, CODE.rate), alpha=start, frames=frames, block=512)
+        found.append(trained.alpha)
+        yield Row(
+            f"alpha trained from {start} at {ebn0} dB: distance from 1.2", abs(trained.alpha - 1.2),
+            Bar("<=", 0.1),
+            f"alpha {trained.alpha:.3f}, from {trained.samples:,} frames rescued of {frames:,}",
+        )  # fmt: skip
+
+    def flips(alpha: float) -> float:
+        progress(f"flips with alpha = {alpha:.3g}")
+        return _flips(Meter(replace(options, alpha=alpha)).first(ebn0, frames))
+
+    ours = max(map(flips, found))
+    best, alpha = min((flips(float(alpha)), alpha) for alpha in fixed)
+    yield Row("average flips with an alpha trained, the worse, over those with the best fixed one",
+              ours / best, Bar("<=", 1.05),
+              f"{show(ours)} of {show(best)} with {alpha:.3g}, {frames:,} frames")  # fmt: skip
 
 
 def _plain(quick: bool, progress: Progress) -> Iterator[Row]:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from thresher.bench import _polar_curves, polar, report
 from thresher.bench._polar_curves import DECODERS, FAST, FSCL_4, FSCL_32, Meter, figure
+from thresher.bench._polar_rtl import memory_bits
+from thresher.hdl.fast_sclf.shape import Shape
 from thresher.models import data
 from thresher.models.codes.crc import crc
 from thresher.models.codes.polar import polar_5g
 from thresher.models.error_rates import Point
+from thresher.models.fast_sclf.config import FastSclfConfig
 from thresher.models.fast_sclf.decoder import Options
 
 
@@ -108,6 +111,15 @@ def test_reference_runs_hold_and_others_do_not():
     off = curves(**{FAST: [point(2.0, 1.58e-2, 1.5), point(2.5, 1.2e-3, 0.089)]})
     judged = [row.holds for row in polar._reference(off, False)]
     assert judged[4:] == [True, False, False, True, False]
+
+
+def test_memory_grows_with_the_list_and_counts_the_channel_once():
+    shape = Shape(FastSclfConfig())
+    channel = 512 * 6
+    four, eight = (memory_bits(shape, lists) - channel for lists in (4, 8))
+    assert eight == 2 * four + 8 * (shape.levels - 1)  # a bit more in every pointer
+    # LLRs of all levels below the channel's, a bit of word for each bit and level.
+    assert four > 4 * (510 * 6 + 512)
 
 
 def test_quick_curves_have_the_points_that_rows_need():
