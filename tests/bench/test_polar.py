@@ -1,10 +1,13 @@
 """The bench of Fast-SCLF: its parts on little work, and all of its quick mode."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from thresher.bench import _polar_curves, polar, report
+from thresher.bench import _polar_curves, _polar_rtl, polar, report
 from thresher.bench._polar_curves import DECODERS, FAST, FSCL_4, FSCL_32, Meter, figure
 from thresher.bench._polar_rtl import memory_bits
+from thresher.fpga.resources import Resources
 from thresher.hdl.fast_sclf.shape import Shape
 from thresher.models import data
 from thresher.models.codes.crc import crc
@@ -120,6 +123,31 @@ def test_memory_grows_with_the_list_and_counts_the_channel_once():
     assert eight == 2 * four + 8 * (shape.levels - 1)  # a bit more in every pointer
     # LLRs of all levels below the channel's, a bit of word for each bit and level.
     assert four > 4 * (510 * 6 + 512)
+
+
+def test_area_rows_say_what_could_not_be_laid_out(monkeypatch):
+    resources = Resources(lut=20_000, ff=3000, carry=0, dsp=0, bram=0, lutram=4000, spram=0)
+
+    def lay_out(synthesis, timeout):
+        if synthesis.lists == 8:
+            raise TimeoutError
+        return SimpleNamespace(fmax_mhz=100.0)
+
+    monkeypatch.setattr(
+        _polar_rtl, "synthesise",
+        lambda engine, device, top: SimpleNamespace(resources=resources, lists=engine.list_size),
+    )  # fmt: skip
+    monkeypatch.setattr(_polar_rtl, "place_and_route", lay_out)
+    monkeypatch.setattr(
+        _polar_rtl, "engine", lambda name: SimpleNamespace(component=lambda config: config)
+    )
+    found = list(_polar_rtl.area_rows(False, lambda what: None))
+    assert len(found) == 4 * 3
+    assert found[0].measured == "20,000 lut, 3,000 ff, 4,000 lutram"
+    fmax, last = found[7], found[-2]
+    assert fmax.measured == f"100.0; {256 * 100 / 255:.1f}"
+    assert last.measured is None
+    assert "30 minutes" in last.skipped
 
 
 def test_quick_curves_have_the_points_that_rows_need():
