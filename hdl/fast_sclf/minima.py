@@ -50,7 +50,7 @@ class Minima(Component):
         # A lane counts from that level on of which it is a part.
         levels = range(self.shape.leaf_level + 1)
         part = Signal(len(levels))
-        m.d.comb += part.eq(Cat(self.instruction.level >= level for level in levels))
+        m.d.comb += part.eq(Cat(1, (self.instruction.level >= level for level in levels[1:])))
         for slot in range(self.shape.config.list_size):
             m.submodules[f"bank_{slot}"] = bank = Bank(self.shape)
             m.d.comb += [
