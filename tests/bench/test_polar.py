@@ -116,6 +116,15 @@ def test_reference_runs_hold_and_others_do_not():
     assert judged[4:] == [True, False, False, True, False]
 
 
+def test_latency_is_judged_where_flips_are_rare():
+    rare, often = ({FAST: [point(2.75, 1.2e-4, flips)]} for flips in (0.02, 0.04))
+    over, saved = polar._latency(rare, False)
+    assert (over.measured, over.holds) == (pytest.approx(1.02), True)
+    assert saved.measured == pytest.approx(1 - 204 / 359)
+    assert next(polar._latency(often, False)).holds is False
+    assert next(polar._latency(rare, True)).skipped
+
+
 def test_memory_grows_with_the_list_and_counts_the_channel_once():
     shape = Shape(FastSclfConfig())
     channel = 512 * 6
