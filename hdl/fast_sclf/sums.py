@@ -105,7 +105,7 @@ class Sums(Component):
             # Of each memory two copies: the second one is read at any time, and as a block
             # RAM gives 0 for free where its bank is not meant.
             m.submodules[f"rows{bank}"] = rows = Memory(
-                shape=config.pes, depth=2 * shape.rows, init=[], attrs={"ram_style": "distributed"}
+                shape=config.pes, depth=2 * shape.rows, init=[]
             )
             m.submodules[f"copy{bank}"] = copy = Ram(
                 config.pes, 2 * shape.rows, collides=False, clear=True, block=True
