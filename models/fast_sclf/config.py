@@ -65,5 +65,9 @@ class FastSclfConfig(EngineConfig):
                 raise ValueError(
                     f"{name} = {value} exceeds pes = {self.pes}; lower it or raise pes"
                 )
-        self.check  # noqa: B018  an unknown one raises
+        if self.check.length >= self.length - 1:
+            raise ValueError(
+                f"{self.crc} has {self.check.length} bits, too many for codes of at most "
+                f"length = {self.length}; choose a shorter one, as crc6"
+            )
         return self
