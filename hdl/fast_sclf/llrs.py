@@ -15,7 +15,9 @@ class Llrs(Component):
     ``instruction``
         What to do.  Source and results of f and g lie as :mod:`.shape` says.
     ``select``
-        The bank that holds the source of each slot.
+        The bank that holds the source of each slot; 0, in whose place it is read, for the channel.
+    ``lower``
+        Of each slot, that bit 1 of ``select`` is clear.
     ``channel_low``, ``channel_high``
         Word ``instruction.read`` of the channel.
     ``rows``
@@ -40,6 +42,7 @@ class Llrs(Component):
             {
                 "instruction": In(instruction(shape)),
                 "select": In(data.ArrayLayout(range(config.list_size), config.list_size)),
+                "lower": In(config.list_size),
                 "rows": In(data.ArrayLayout(config.pes, config.list_size)),
                 "channel_low": In(word),
                 "channel_high": In(word),
@@ -115,10 +118,19 @@ class Llrs(Component):
         width = self.shape.config.llr_bits
         sources = []
         for l, select in enumerate(self.select):
-            bank = Signal(range(len(banks)), name=f"{half}_bank_{l}")
             source = Signal(len(banks[0]), name=f"{half}_source_{l}")
-            m.d.comb += bank.eq(Mux(self.instruction.channel, 0, select))
-            m.d.comb += source.eq(_choose(banks, bank))
+            if len(banks) < 4 or self.shape.config.lut_inputs == 6:
+                bank = Signal.like(select, name=f"{half}_bank_{l}")
+                # It is 0 anyway; tables of six inputs come out fewer where that is said here.
+                m.d.comb += bank.eq(Mux(self.instruction.channel, 0, select))
+                chosen = _choose(banks, bank)
+            else:
+                fours = [
+                    _choose_of_four(banks[at : at + 4], select, self.lower[l])
+                    for at in range(0, len(banks), 4)
+                ]
+                chosen = _choose(fours, select[2:])
+            m.d.comb += source.eq(chosen)
             sources.append([source[at : at + width] for at in range(0, len(source), width)])
         return sources
 
@@ -151,6 +163,17 @@ class Llrs(Component):
             result.eq(Mux(differ, apart, Mux(g, same, check))),
         ]
         return check
+
+
+def _choose_of_four(values: list[Value], index: Value, lower: Value) -> Value:
+    """``values[index]`` in two tables of four inputs a bit, not three.
+
+    Beyond the first two values the first table passes on bit 0.  ``lower``, the inverse of bit 1,
+    has to be a register of its own, or synthesis sees through this.
+    """
+    low, high = index[0], index[1]
+    first = Mux(high, low.replicate(len(values[0])), Mux(low, values[1], values[0]))
+    return Mux(lower, first, (values[3] & first) | (values[2] & ~first))
 
 
 def _choose(values: list[Value], index: Value) -> Value:

@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -19,7 +19,8 @@ from .shape import Shape
 class Pointers(Component):
     """For each level and slot the bank of the path's LLRs and left child's partial sums there.
 
-    ``now`` is this cycle's instruction, ``next`` the next cycle's.  With the end of the cycle
+    ``now`` is this cycle's instruction, ``next`` the next cycle's, which while ``held`` is this
+    one again (without flags, now).  With the end of the cycle
 
     * of a split, slot i takes the pointers of the slot that ``parent[i]`` tells, one-hot;
     * of f or g, those of the results' level all point to the slot's own bank.
@@ -28,14 +29,17 @@ class Pointers(Component):
     f or g write it, so that a decoding need not begin with anything.
 
     All outputs are registers.  ``select``: where ``next`` has its source LLRs, one level above
-    its results (means nothing with ``channel``), ``sums_select``: of its ``sums_level``;
+    its results, 0 with ``channel``, and ``lower`` where that has bit 1 clear; ``sums_select``: of
+    its ``sums_level``;
     ``pointers`` and ``sums_pointers``: of each level below ``row_level`` and from there on.
     """
 
     now: Any
     next: Any
+    held: Any
     parent: Any
     select: Any
+    lower: Any
     sums_select: Any
     pointers: Any
     sums_pointers: Any
@@ -48,8 +52,10 @@ class Pointers(Component):
             {
                 "now": In(instruction(shape)),
                 "next": In(instruction(shape)),
+                "held": In(1),
                 "parent": In(data.ArrayLayout(lists, lists)),
                 "select": Out(slots),
+                "lower": Out(lists),
                 "sums_select": Out(slots),
                 "pointers": Out(data.ArrayLayout(slots, shape.row_level)),
                 "sums_pointers": Out(data.ArrayLayout(slots, shape.levels - shape.row_level)),
@@ -73,24 +79,35 @@ class Pointers(Component):
         for level, banks in enumerate(levels):
             for slot, bank in enumerate(banks):
                 m.d.comb += shown[level][slot].eq(bank)
-        self._register(m, self.select, levels, 1, next.level)
-        self._register(m, self.sums_select, levels, shape.row_level, next.sums_level)
+        select = self._coming(m, levels, 1, next.level, ~next.channel)
+        sums_select = self._coming(m, levels, shape.row_level, next.sums_level, Const(1))
+        with m.If(~self.held):
+            m.d.sync += [
+                self.select.eq(Cat(select)),
+                self.lower.eq(Cat(bank[1:2] == 0 for bank in select)),
+                self.sums_select.eq(Cat(sums_select)),
+            ]
         return m
 
-    def _register(
-        self, m: Module, to: data.View, levels: list[list[Signal]], first: int, index: Value
-    ) -> None:
-        """What ``levels[first + index]`` will be; the late ``parent`` is the last to count."""
+    def _coming(
+        self, m: Module, levels: list[list[Signal]], first: int, index: Value, reads: Value
+    ) -> list[Value]:
+        """What ``levels[first + index]`` will be, 0 unless ``reads``.
+
+        The late ``parent`` is the last to count.
+        """
         now, levels = self.now, levels[first:]
         here = ((now.level == first + i) & (index == i) for i in range(len(levels)))
-        written = Cat(here).any()  # the level that is read next
+        written = reads & Cat(here).any()  # the level that is read next
+        coming = []
         banks = [Signal.like(bank, name=f"bank{slot}") for slot, bank in enumerate(levels[0])]
         for slot, bank in enumerate(banks):
-            m.d.comb += bank.eq(_pick([level[slot] for level in levels], index))
+            m.d.comb += bank.eq(Mux(reads, _pick([level[slot] for level in levels], index), 0))
         for slot, bank in enumerate(banks):
             stays = Signal.like(bank, name=f"stays{slot}")
             m.d.comb += stays.eq(Mux(now.split, 0, Mux(now.pe & written, slot, bank)))
-            m.d.sync += to[slot].eq(self._follow(banks, slot) | stays)
+            coming.append(self._follow(banks, slot) | stays)
+        return coming
 
     def _follow(self, banks: list[Signal], slot: int) -> Value:
         chosen = zip(self.parent[slot], banks, strict=True)

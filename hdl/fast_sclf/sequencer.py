@@ -32,7 +32,7 @@ class Sequencer(wiring.Component):
     ``now`` is this cycle's instruction, without its flags where there is none or it is held up;
     ``next`` that of the next cycle in which nothing is held up.  Held up is one whose channel
     LLRs are not ``there``, and the last one until the verdict of the decoding before came, the
-    back end is ``ready`` and the flip controller not ``busy``.
+    back end is ``ready`` and the flip controller not ``busy``; ``held`` then, and ``next`` waits.
 
     ``start``: a decoding begins with the next cycle, in channel buffer ``start_frame``; it is
     a frame's first with ``start_first``, its first flip with ``start_flips``.  ``finish``: this
@@ -61,6 +61,7 @@ class Sequencer(wiring.Component):
                 "passed": In(1),
                 "now": Out(layout),
                 "next": Out(layout),
+                "held": Out(1),
                 "frame": Out(1),
                 "half": Out(1),
                 "start": Out(1),
@@ -82,7 +83,7 @@ class Sequencer(wiring.Component):
         layout = instruction(self._shape)
         size, depth = layout.size, self._shape.config.program
         m.submodules.memory = memory = Ram(size, depth, collides=False)
-        jump, hold = Signal(), Signal()
+        jump, hold = Signal(), self.held
 
         # Fetching: `next` is at the memory's output, its address is `at`.
         at, read = Signal(range(depth)), Signal(range(depth))

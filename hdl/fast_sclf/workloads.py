@@ -153,20 +153,33 @@ def corners(code: "PolarCode", quantise: "Quantiser", rng: np.random.Generator) 
     )
 
 
-def _random(config: FastSclfConfig, samples: int | None, seed: int) -> Workload:
-    """A random frozen set, of any length that fits, and frames of all kinds."""
+def _shuffled(config: FastSclfConfig, code: "PolarCode", rng: np.random.Generator) -> "PolarCode":
+    """Between ``code`` and one with nothing in common with it, as far as its program fits."""
     from ...models.codes.polar import PolarCode
 
+    swaps = rng.integers(0, code.n, (int(rng.integers(0, code.n // 2)), 2))
+    while True:
+        frozen = code.frozen.copy()
+        for i, j in swaps:
+            frozen[[i, j]] = frozen[[j, i]]
+        try:
+            compile_program(Shape(config), frozen)
+        except ValueError:
+            if not len(swaps):
+                raise
+            swaps = swaps[: len(swaps) // 2]
+        else:
+            return PolarCode(frozen, config.check, f"random-{code.n}-{code.k}")
+
+
+def _random(config: FastSclfConfig, samples: int | None, seed: int) -> Workload:
+    """A random frozen set, of any length that fits, and frames of all kinds."""
     rng = np.random.default_rng([seed, 5])
     n = int(2 ** rng.integers((2 * config.pes).bit_length() - 1, config.length.bit_length()))
     code = _polar(config, n) if n > config.check.length + 1 else _polar(config)
     n = code.n
     if seed % 2:
-        # Between a code of this many bits and one with nothing in common with it.
-        frozen, swaps = code.frozen.copy(), int(rng.integers(0, n // 2))
-        for i, j in rng.integers(0, n, (swaps, 2)):
-            frozen[[i, j]] = frozen[[j, i]]
-        code = PolarCode(frozen, config.check, f"random-{n}-{code.k}")
+        code = _shuffled(config, code, rng)
     count, quantise = samples or 30, quantiser(config)
     noisy = _noise(float(rng.uniform(1, 4)))(code, quantise, count, rng)[0]
     received = np.concatenate([noisy, corners(code, quantise, rng)])

@@ -31,6 +31,8 @@ class FastSclfConfig(EngineConfig):
     """CRC behind the message: of TS 38.212 by name, or LENGTHxPOLYNOMIAL, as in crc11x621."""
     program: int = parameter(512, ge=32, le=4096)
     """Instructions that fit: those of one code's node program, a power of two."""
+    lut_inputs: Literal[4, 6] = parameter(4)
+    """Inputs of the device's look-up tables, 6 on Xilinx; for area alone."""
 
     presets: ClassVar[dict[str, dict[str, object]]] = {
         "default": {},

@@ -24,6 +24,7 @@ CASES = 90
 
 def shape_of(length=128, pes=8, leaf=4, lists=4, **more) -> Shape:
     options = {"lanes": 4, "beat": 4, "crc": "crc6", "program": 4096} | more
+    options = {"crc": "crc6", **options}
     config = FastSclfConfig(length=length, pes=pes, leaf=leaf, list_size=lists, **options)
     return Shape(config)
 

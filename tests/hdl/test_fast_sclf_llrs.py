@@ -14,6 +14,7 @@ SHAPES = [
     {"length": 16, "list_size": 1, "pes": 4, "leaf": 2, "lanes": 4, "beat": 4, "llr_bits": 3},
     {"length": 32, "list_size": 2, "pes": 16, "leaf": 16, "lanes": 4, "beat": 4},
     {"length": 64, "list_size": 8, "pes": 4, "leaf": 4, "lanes": 4, "beat": 4, "llr_bits": 8},
+    {"length": 32, "list_size": 4, "pes": 4, "leaf": 4, "lanes": 4, "beat": 4, "lut_inputs": 6},
 ]
 
 
@@ -99,7 +100,9 @@ class Bench:
             self.sim["instruction"] = self.layout.const(fields).as_value().value
             if lists > 1:
                 width = (lists - 1).bit_length()
-                self.sim["select"] = pack(select, width)
+                banks = [0 if channel else int(bank) for bank in select]
+                self.sim["select"] = pack(banks, width)
+                self.sim["lower"] = sum((~bank >> 1 & 1) << l for l, bank in enumerate(banks))
             junk = self.rng.integers(2, size=(lists, pes))
             junk[:, : u[:, lanes].shape[1]] = u[:, lanes]
             self.sim["rows"] = pack(junk, 1)

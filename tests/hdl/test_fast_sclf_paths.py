@@ -200,7 +200,7 @@ class Bench:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_paths_follow_the_model(shape):
-    component = Paths(Shape(FastSclfConfig(**shape)))
+    component = Paths(Shape(FastSclfConfig(crc="crc6", **shape)))
     with Session(component) as sim:
         bench = Bench(component, sim, 1)
         for decoding in range(60):
@@ -214,7 +214,7 @@ def test_paths_follow_the_model(shape):
 
 
 def test_the_offset_saturates():
-    component = Paths(Shape(FastSclfConfig(**SHAPES[3])))
+    component = Paths(Shape(FastSclfConfig(crc="crc6", **SHAPES[3])))
     with Session(component) as sim:
         bench = Bench(component, sim, 2)
         bench.start()

@@ -29,12 +29,13 @@ def draw(rng: np.random.Generator, shape: Shape) -> dict[str, int]:
     fields = {"level": int(rng.integers(shape.levels)), str(kind): 1}
     fields.pop("idle", None)
     fields["sums_level"] = int(rng.integers(shape.levels - shape.row_level))
-    return fields | {"channel": int(fields["level"] == shape.levels - 1)}
+    top = fields["level"] == shape.levels - 1
+    return fields | {"channel": int(top or rng.random() < 0.2)}
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
 def test_pointers_follow_the_paths(config):
-    shape = Shape(FastSclfConfig(**config))
+    shape = Shape(FastSclfConfig(crc="crc6", **config))
     component, layout = Pointers(shape), instruction(shape)
     lists, bits = shape.config.list_size, shape.config.list_size.bit_length() - 1
     rng = np.random.default_rng(1)
@@ -46,7 +47,7 @@ def test_pointers_follow_the_paths(config):
     def shown(name, count=lists):
         return unpack(sim[name], count, bits) if bits else [0] * count
 
-    moved = hit = 0
+    moved = hit = held = 0
     with Session(component) as sim:
         # Every level is written before it is read.
         program = [{"pe": 1, "level": level} for level in range(shape.levels)]
@@ -56,7 +57,13 @@ def test_pointers_follow_the_paths(config):
             parent = rng.integers(lists, size=lists)
             split = now.get("split", 0)
             sim["parent"] = sum(1 << int(p) + lists * i for i, p in enumerate(parent)) * split
+            sim["held"] = 0
             sim.tick()
+            if rng.random() < 0.2:  # `after` takes its turn, and is held up: all stays
+                sim["now"], sim["next"], sim["parent"] = 0, pack(draw(rng, shape)), 0
+                sim["held"] = 1
+                sim.tick()
+                held += 1
             if split:
                 pointers = pointers[:, parent]
                 moved += 1
@@ -66,8 +73,9 @@ def test_pointers_follow_the_paths(config):
             if number < shape.levels - 1:
                 continue
             level = after["level"] + 1
-            if not after["channel"]:
-                assert shown("select") == pointers[level].tolist()
+            select = [0] * lists if after["channel"] else pointers[level].tolist()
+            assert shown("select") == select
+            assert sim["lower"] == sum((~bank >> 1 & 1) << l for l, bank in enumerate(select))
             level = shape.row_level + after["sums_level"]
             assert shown("sums_select") == pointers[level].tolist()
             low, high = pointers[: shape.row_level], pointers[shape.row_level :]
@@ -75,3 +83,4 @@ def test_pointers_follow_the_paths(config):
             assert shown("sums_pointers", high.size) == high.ravel().tolist()
     assert moved > 100
     assert hit > 10
+    assert held > 100
