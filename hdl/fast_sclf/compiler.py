@@ -112,8 +112,7 @@ def _checked(shape: Shape, frozen: np.ndarray) -> int:
 
 
 # What a leaf of rate 0 does beside whatever else goes on: it clears the word, then adds its metric.
-# As every ``enter`` it renormalises, so that what saturates does not depend on the schedule.
-_CLEAR: Instruction = {"enter": 1, "repeat": 1, "renormalise": 1}
+_CLEAR: Instruction = {"enter": 1, "repeat": 1}
 _PENALISE: Instruction = {**_CLEAR, "penalty": 1}
 
 
@@ -281,7 +280,7 @@ class _Compiler:
         repeat = leaf.kind == "rep"
         splits = leaf.splits(self.shape.config.list_size)
         penalty = repeat or (merged and leaf.joins == leaf.level)
-        self._issue(enter=1, penalty=penalty, repeat=repeat, renormalise=1)
+        self._issue(enter=1, penalty=penalty, repeat=repeat)
         if leaf.kind == "spc":
             self._issue(fix=1)
         for _ in range(splits):

@@ -57,9 +57,9 @@ def instruction(shape: Shape) -> data.StructLayout:
     ``store_row``.  g uses the row of its own instruction.
 
     **Leaf**: in the cycle after its LLRs came ``enter``, then ``fix`` for an SPC's parity, then
-    ``split`` as often as needed.  ``penalty``: enter adds the metric of a word 0 (rate-0 and REP);
-    ``repeat``: enter clears the leaf's bits (likewise), the splits are a REP's; ``renormalise``:
-    enter subtracts the least metric; ``selection``: the split has twice ``list_size`` candidates.
+    ``split`` as often as needed.  Every enter subtracts the least metric.  ``penalty``: enter adds
+    the metric of a word 0 (rate-0 and REP); ``repeat``: enter clears the leaf's bits (likewise),
+    the splits are a REP's; ``selection``: the split has twice ``list_size`` candidates.
 
     **last**: the decoding ends with this instruction.
     """
@@ -71,7 +71,7 @@ def instruction(shape: Shape) -> data.StructLayout:
             "base": range(shape.leaf_level + 1), "chain": shape.row_level,
             "sums": 1, "sums_level": range(max(2, shape.levels - shape.row_level)),
             "sums_row": row, "accumulate": 1, "accumulated": 1, "store": 1, "store_row": row,
-            "enter": 1, "penalty": 1, "repeat": 1, "renormalise": 1, "fix": 1, "split": 1,
+            "enter": 1, "penalty": 1, "repeat": 1, "fix": 1, "split": 1,
             "selection": 1, "last": 1,
         }
     )  # fmt: skip

@@ -23,7 +23,8 @@ class Minima(Component):
     ``minimum``, ``which``
         From the second cycle after (that of ``enter`` between them) the least magnitude of LA and,
         one-hot, its lane, the lowest of equals; after every cycle with ``fix`` or ``split`` the
-        next one of the lanes that are left.  Anything once none is.
+        next one of the lanes that are left; anything once none is.  Behind an ``enter`` with
+        ``repeat`` 0 and all lanes, until the next split.
     """
 
     def __init__(self, shape: Shape):
@@ -144,6 +145,8 @@ class Bank(Component):
                 self.which.eq(lanes),
                 gone.eq(gone | lanes),
             ]
+        with m.If(i.enter & i.repeat):
+            m.d.sync += [self.minimum.eq(0), self.which.eq(-1)]
         with m.If(i.leaf):
             m.d.sync += gone.eq(~Cat(self.part[lane.bit_length()] for lane in range(len(gone))))
         return magnitudes
@@ -165,12 +168,32 @@ def _sum(m: Module, terms: list[Signal], name: str) -> Signal:
 
 
 def _least(m: Module, keys: list[Value], name: str = "least") -> tuple[Value, Value]:
-    """The least of ``keys`` and, one-hot, the lowest lane that has it: a knock-out tournament."""
+    """The least of ``keys`` and, one-hot, the lowest lane that has it: a knock-out tournament.
+
+    The last four all play each other at once: two rounds in little more than the time of one.
+    """
     if len(keys) == 1:
         return keys[0], Const(1, 1)
+    if len(keys) >= 4 and name == "least":
+        return _last_four(m, keys)
     half = len(keys) // 2
     low, low_lane = _least(m, keys[:half], f"{name}_0")
     high, high_lane = _least(m, keys[half:], f"{name}_1")
     least, upper = Signal(len(low), name=name), Signal(name=f"{name}_upper")
     m.d.comb += [upper.eq(high < low), least.eq(Mux(upper, high, low))]
     return least, Cat(Mux(upper, 0, low_lane), Mux(upper, high_lane, 0))
+
+
+def _last_four(m: Module, keys: list[Value]) -> tuple[Value, Value]:
+    """As :func:`_least`, of four quarters' winners, compared in pairs."""
+    quarter = len(keys) // 4
+    four = [_least(m, keys[k * quarter :][:quarter], f"least_{k}") for k in range(4)]
+    won: list[Value] = [Const(1, 1)] * 4
+    for high in range(4):
+        for low in range(high):
+            upper = Signal(name=f"upper_{low}_{high}")
+            m.d.comb += upper.eq(four[high][0] < four[low][0])
+            won[low], won[high] = won[low] & ~upper, won[high] & upper
+    lanes = Cat(lane & w.replicate(quarter) for (_, lane), w in zip(four, won, strict=True))
+    chosen = [key & w.replicate(len(key)) for (key, _), w in zip(four, won, strict=True)]
+    return chosen[0] | chosen[1] | chosen[2] | chosen[3], lanes

@@ -13,7 +13,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -31,16 +31,15 @@ class Paths(Component):
     ``minimum`` and ``m`` its ``which``, both those of the bank in which the path began its leaf,
     and with sums that saturate::
 
-        enter   base   = metric - low                       (only with renormalise)
-                metric = base + negative                    (base without penalty)
-                other  = base + positive                    (metric without repeat)
+        enter   metric = metric - low + negative            (without negative if no penalty)
+                other  = metric - low + positive            (as metric if no repeat)
                 beta   = hard                               (0 with repeat)
         fix     metric, other = metric, metric + u          beta          (even)
                 metric, other = metric + u, metric          beta ^ m      (odd)
         split   candidate keep:  metric,     other          beta
                 candidate flip:  other + u,  metric + u     beta ^ m'
 
-    m' is ``m`` and the ``m`` of the leaf's ``fix``, in a REP all bits; there u is 0.  Candidates
+    m' is ``m`` and the ``m`` of the leaf's ``fix``; in a REP u is 0 and m all bits.  Candidates
     are in the order of their metrics, of equals the one with the lower number first; slot i takes
     that of rank i, with ``worst`` that of rank ``list_size + i``.
 
@@ -106,10 +105,10 @@ class Paths(Component):
         word = _signals("word", lists, leaf)
         root = _signals("root", lists, range(lists))  # the bank in which the path began its leaf
         active = Signal(lists, init=1)
-        repeats = Signal()  # the leaf is a REP
         low = Signal(bits)
 
-        flips, metrics, others = self._candidates(m, metric, other, root, low, repeats)
+        flips, metrics, others = self._candidates(m, metric, other, root)
+        entered = self._entered(m, metric, low)
         place = self._places(m, metric, flips, active)
         takes = [
             [_named(m, (p == slot) & do.split, f"takes{slot}_{c}") for c, p in enumerate(place)]
@@ -118,29 +117,27 @@ class Paths(Component):
         masks = self._masks(m)
         flipped = self._flipped(m, place[lists:], root)
         for slot in slots:
-            # Beside splits: enter takes what stands in place of the own flip, fix either.
             odd, even = do.fix & self.odd[slot], do.fix & ~self.odd[slot]
             keeps, turns = takes[slot][:lists], takes[slot][lists:]
             parent = [_named(m, k | t, "parent") for k, t in zip(keeps, turns, strict=True)]
-            entered = do.enter & ~do.repeat
             new_metric = Signal(bits, name=f"new_metric{slot}")
             new_other = Signal(bits, name=f"new_other{slot}")
             new_word = Signal(leaf, name=f"new_word{slot}")
+            entered_metric, entered_other = entered[slot]
+            # A fix takes the own path one way or the other.
             m.d.comb += [
                 self.parent[slot].eq(Cat(parent)),
                 new_metric.eq(
-                    _gather(
-                        m, _or(m, keeps, slot, even) + _or(m, turns, slot, odd | do.enter), metrics
-                    )
+                    _gather(m, _or(m, keeps, slot, even) + _or(m, turns, slot, odd), metrics)
+                    | entered_metric
                 ),
                 new_other.eq(
-                    _gather(
-                        m, _or(m, keeps, slot, odd) + _or(m, turns, slot, even | do.enter), others
-                    )
+                    _gather(m, _or(m, keeps, slot, odd) + _or(m, turns, slot, even), others)
+                    | entered_other
                 ),
                 new_word.eq(
                     _gather(m, _or(m, parent, slot, do.fix), word)
-                    ^ _gather(m, _or(m, flipped[slot], slot, odd | entered), masks)
+                    ^ _gather(m, _or(m, flipped[slot], slot, odd | (do.enter & ~do.repeat)), masks)
                 ),
                 self.metrics[slot].eq(metric[slot]),
                 self.beta[slot].eq(word[slot]),
@@ -151,8 +148,6 @@ class Paths(Component):
                     other[slot].eq(new_other),
                     word[slot].eq(new_word),
                 ]
-            with m.If(repeats & Cat(turns).any()):
-                m.d.sync += word[slot].eq(-1)
             with m.If(do.split):
                 m.d.sync += root[slot].eq(_gather(m, parent, root))
                 if slot == 0:
@@ -171,57 +166,52 @@ class Paths(Component):
                 active.eq(Cat(active[slot // 2] for slot in slots)),
             ]
         with m.If(do.enter):
-            m.d.sync += repeats.eq(do.repeat)
-        with m.If(do.enter & do.renormalise):
             m.d.sync += [low.eq(0), self.offset.eq(saturate(total, bits + 4))]
         with m.If(self.start):
             m.d.sync += [active.eq(1), low.eq(0), self.offset.eq(0)]
         return m
 
     def _candidates(
-        self,
-        m: Module,
-        metric: list[Signal],
-        other: list[Signal],
-        root: list[Signal],
-        low: Signal,
-        repeats: Signal,
+        self, m: Module, metric: list[Signal], other: list[Signal], root: list[Signal]
     ) -> tuple[list["_Sum"], list[Signal], list[Signal]]:
-        """The flips' sums; and the metric and ``other`` of all candidates.
-
-        In the cycle of ``enter`` what this makes of a path stands in place of its flip.
-        """
-        do, bits = self.instruction, self.shape.config.metric_bits
-        drop = Signal(bits)
-        m.d.comb += drop.eq(Mux(do.renormalise, low, 0))
+        """The flips' sums; and the metric and ``other`` of all candidates."""
         flips: list[_Sum] = []
         metrics, others = list(metric), list(other)
         for slot, bank in enumerate(root):
-            least = Signal(self.shape.magnitude, name=f"least{slot}")
-            base = Signal(bits, name=f"base{slot}")
-            m.d.comb += [
-                least.eq(_pick(m, self.minimum, bank) & ~repeats.replicate(len(least))),
-                base.eq(metric[slot] - drop),
-            ]
+            least = _named(m, _pick(m, self.minimum, bank), f"least{slot}")
             flip = _sum(m, other[slot], least, "flip")
             back = _sum(m, metric[slot], least, "back")
-            negative = _sum(m, base, self.negative[slot], "penalised")
-            positive = _sum(m, base, self.positive[slot], "opposed")
-            penalised = _named(m, Mux(do.penalty, negative.saturated, base), "entered_metric")
-            opposed = _named(m, Mux(do.repeat, positive.saturated, penalised), "entered_other")
             flips.append(flip)
-            metrics.append(_named(m, Mux(do.enter, penalised, flip.saturated), "flip_metric"))
-            others.append(_named(m, Mux(do.enter, opposed, back.saturated), "flip_other"))
+            metrics.append(_named(m, flip.saturated, "flip_metric"))
+            others.append(_named(m, back.saturated, "flip_other"))
         return flips, metrics, others
+
+    def _entered(self, m: Module, metric: list[Signal], low: Signal) -> list[list[Signal]]:
+        """Of each slot, in the cycle of ``enter``, the metric and ``other``; else 0."""
+        do = self.instruction
+        entered = []
+        for slot, before in enumerate(metric):
+            base = Signal.like(before, name=f"base{slot}")
+            m.d.comb += base.eq(before - low)
+            charge = self.negative[slot] & do.penalty.replicate(len(before))
+            metric_sum = _sum(m, base, _named(m, charge, "charge"), "penalised")
+            opposed = _named(m, Mux(do.repeat, self.positive[slot], charge), "opposed")
+            other_sum = _sum(m, base, opposed, "other_sum")
+            entered.append(
+                [
+                    _named(m, total.saturated & do.enter.replicate(len(before)), "entered")
+                    for total in (metric_sum, other_sum)
+                ]
+            )
+        return entered
 
     def _places(
         self, m: Module, metric: list[Signal], flips: list["_Sum"], active: Signal
     ) -> list[Signal]:
         """The place of each candidate: that of the slot that takes it, or ``list_size`` upwards.
 
-        Active slots are the first ones, so that of two the later one is active only if the
-        earlier is.  Flips are compared as they are before they saturate: a sum that is ``over``
-        equals one that is ``full``.
+        What is not active comes last: that is one more bit of its key.  Flips are compared before
+        they saturate: a sum that is ``most`` or more comes before no other.
         """
         lists = len(metric)
         before: list[list[Value]] = [[] for _ in range(2 * lists)]
@@ -232,15 +222,15 @@ class Paths(Component):
             before[first].append(value)
             before[second].append(~value)
 
+        keys = [Cat(b.total, ~active[l]) for l, b in enumerate(flips)]
+        more = Const(0, len(keys[0]) - len(metric[0]) - 1)
+        keeps = [Cat(a, more, ~active[l]) for l, a in enumerate(metric)]
         for k, b in enumerate(flips):
-            never = _named(m, b.over | ~active[k], f"never{k}")
-            for l, a in enumerate(flips):
-                sooner = ~never & (b.low < metric[l])
-                pair(l, lists + k, sooner | (active[k] & ~active[l]) if k < l else sooner)
+            for l in range(lists):
+                pair(l, lists + k, keys[k] < keeps[l])
                 if k > l:
-                    pair(l, k, active[k] & (metric[k] < metric[l]))
-                    sooner = (b.low < a.low) | (a.over & ~b.full)
-                    pair(lists + l, lists + k, ~never & sooner)
+                    pair(l, k, keeps[k] < keeps[l])
+                    pair(lists + l, lists + k, (keys[k] < keys[l]) & ~b.most)
         places = []
         for candidate, others in enumerate(before):
             *rank, last = _count(m, others)
@@ -284,20 +274,19 @@ class Paths(Component):
 class _Sum(NamedTuple):
     """Of two numbers."""
 
-    low: Value
-    """Its low bits, as many as the first number has."""
-    over: Value
-    """It has more."""
-    full: Value
-    """The low bits are all ones."""
+    total: Value
+    """All of it, at least a bit more than the first number has."""
     saturated: Value
+    """As wide as the first number."""
+    most: Value
+    """That is all ones."""
 
 
 def _sum(m: Module, a: Value, b: Value, name: str) -> _Sum:
     total = Signal(max(len(a), len(b)) + 1, name=name)
     m.d.comb += total.eq(a + b)
     low, over = total[: len(a)], total[len(a) :].any()
-    return _Sum(low, over, low.all(), low | over.replicate(len(a)))
+    return _Sum(total, low | over.replicate(len(a)), over | low.all())
 
 
 def _count(m: Module, bits: Sequence[Value]) -> list[Value]:

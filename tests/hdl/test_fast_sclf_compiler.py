@@ -191,9 +191,8 @@ class Machine:
         sign, magnitude = self.added.sign[:, : self.size], self.added.magnitude[:, : self.size]
         negative = np.minimum((magnitude * sign).sum(1), self.metric_max)
         positive = np.minimum((magnitude * (1 - sign)).sum(1), self.metric_max)
-        base = self.keep - (self.low if i["renormalise"] else 0)
-        if i["renormalise"]:
-            self.offset, self.low = self.offset + self.low, 0
+        base = self.keep - self.low
+        self.offset, self.low = self.offset + self.low, 0
         assert (base[self.active] >= 0).all()
         self.keep = np.minimum(base + negative, self.metric_max) if i["penalty"] else base
         self.flip = np.minimum(base + positive, self.metric_max) if i["repeat"] else self.keep

@@ -86,7 +86,11 @@ class Bench:
         ranks = iter(range(size))
         if kind == "rate-0":
             return
-        self.cycle(enter=1)
+        self.cycle(enter=1, repeat=int(kind == "rep"))
+        if kind == "rep":
+            assert self.sim["minimum"] == 0
+            assert self.sim["which"] == (1 << self.config.leaf * self.config.list_size) - 1
+            return
         if kind == "spc":
             self.hold_leaf(results, size)
             self.hold_least(results, size, next(ranks))
@@ -107,7 +111,7 @@ def test_leaves(settings):
     for _ in range(150):
         level = int(bench.rng.integers(bench.shape.leaf_level + 1))
         zero = bench.rng.random() < 0.3
-        bench.leaf(level, zero, bench.rng.choice(["rate-0", "rate-1", "spc"]))
+        bench.leaf(level, zero, bench.rng.choice(["rate-0", "rep", "rate-1", "spc"]))
 
 
 def test_checks_alone_leave_the_leaf_as_it_is():

@@ -43,15 +43,13 @@ class Model:
 
     def enter(self, flags, negative, positive, hard):
         for slot, path in enumerate(self.paths):
-            base = path.metric - self.low * flags["renormalise"]
+            base = path.metric - self.low
             path.metric = self.add(base, negative[slot] * flags["penalty"])
             path.other = self.add(base, positive[slot]) if flags["repeat"] else path.metric
             path.root, path.beta = slot, hard[slot] * (1 - flags["repeat"])
-        if flags["renormalise"]:
-            self.offset = min(self.offset + self.low, 16 * self.most + 15)
-            self.low = 0
+        self.offset = min(self.offset + self.low, 16 * self.most + 15)
+        self.low = 0
         self.toggled = np.zeros_like(hard)
-        self.repeat = flags["repeat"]
 
     def fix(self, odd, least, which):
         self.toggled = which
@@ -62,10 +60,7 @@ class Model:
 
     def split(self, worst, least, which):
         """The parents, and the metrics of all candidates in their order."""
-        if self.repeat:
-            least, mask = np.zeros_like(least), np.ones_like(which)
-        else:
-            mask = which ^ self.toggled
+        mask = which ^ self.toggled
         keeps = [(p.metric, l, p) for l, p in enumerate(self.paths)]
         flips = [
             (
@@ -153,7 +148,6 @@ class Bench:
         negative, positive = rng.integers(most + 1, size=(2, self.lists))
         repeat = int(kind in ("rate-0", "rep"))
         flags = {
-            "renormalise": int(kind != "rate-0" or rng.random() < 0.5),
             "penalty": int(repeat or rng.random() < 0.3),
             "repeat": repeat,
         }
@@ -161,15 +155,17 @@ class Bench:
         self.sim["positive"] = pack(positive, c.metric_bits)
         self.sim["hard"] = pack(hard.ravel(), 1)
         self.sim["odd"] = pack(odd, 1)
-        self.seen["subtracted"] += flags["renormalise"] and model.low > 0
+        self.seen["subtracted"] += model.low > 0
         assert self.run(enter=1, **flags) == [0] * self.lists
         model.enter(flags, negative, positive, hard)
         self.compare()
-        # As the leaf block would give them: ever greater, of ever other lanes.
-        top = min(most, (1 << c.llr_bits - 1) - 1)
-        least = np.sort(rng.integers(top + 1, size=(c.leaf, self.lists)), axis=0)
+        # As the leaf block would give them: ever greater, of ever other lanes; in a REP all lanes.
+        top = (1 << c.llr_bits - 1) - 1
+        top = 0 if repeat else top if rng.random() < 0.1 else min(most, top)
+        floor = rng.integers(top + 1)
+        least = np.sort(rng.integers(floor, top + 1, size=(c.leaf, self.lists)), axis=0)
         lanes = np.array([rng.permutation(c.leaf) for _ in range(self.lists)]).T
-        which = np.eye(c.leaf, dtype=int)[lanes]
+        which = np.eye(c.leaf, dtype=int)[lanes] | repeat
         steps = {"rate-0": 0, "rep": 1}.get(kind, max(1, self.lists - 1))
         for step in range(steps + (kind == "spc")):
             self.scramble()
