@@ -26,24 +26,23 @@ def test_workloads(name, workload):
     hold(name, _small(name), workload, samples=1, stall="random", reset_at=50, seed=1)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ENGINES)
 def test_random_configurations(name, seed):
     stress(name, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4, 80))
+@pytest.mark.parametrize("seed", range(2, 80))
 @pytest.mark.parametrize("name", ENGINES)
 def test_more_random_configurations(name, seed):
     """With the above over a thousand configurations and inputs."""
     stress(name, seed)
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ENGINES)
-def test_cocotb(name, seed):
-    config, workload = _random(name, seed)
+def test_cocotb(name):
+    config, workload = _random(name, 1)
     for stall, reset_at in (("none", None), ("random", 100)):
         report = hold(name, config, workload, "cocotb", stall=stall, reset_at=reset_at)
         assert_same(report, hold(name, config, workload, stall=stall, reset_at=reset_at))

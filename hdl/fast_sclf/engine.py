@@ -1,5 +1,7 @@
 """What the tools know of the engine."""
 
+from typing import Literal
+
 import numpy as np
 
 from ...models.fast_sclf.config import FastSclfConfig
@@ -16,9 +18,10 @@ def random_config(rng: np.random.Generator) -> FastSclfConfig:
     def below(least: int) -> int:
         return 1 << int(rng.integers(least, pes.bit_length()))
 
+    lists: tuple[Literal[1, 2, 4, 8], ...] = (1, 2, 2, 4, 4, 8)
     return FastSclfConfig(
         length=length,
-        list_size=int(rng.choice([1, 2, 2, 4, 4, 8])),
+        list_size=lists[int(rng.integers(len(lists)))],
         pes=pes,
         leaf=below(1),
         llr_bits=int(rng.integers(3, 8)),
@@ -27,6 +30,7 @@ def random_config(rng: np.random.Generator) -> FastSclfConfig:
         beat=below(2),
         crc="crc6" if length < 64 else str(rng.choice(["crc6", "crc11", "crc16"])),
         program=1024,
+        lut_inputs=4 if rng.integers(2) else 6,
     )
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # golden models bring PyTorch: seconds that only a run is wor
     from ...models.codes.channel import Quantiser
     from ...models.codes.polar import PolarCode
 
-    Draw = Callable[[PolarCode, Quantiser, int, np.random.Generator], np.ndarray]
+    Drawn = tuple[np.ndarray, np.ndarray]
+    Draw = Callable[[PolarCode, Quantiser, int, np.random.Generator], Drawn]
 
 Source = WorkloadSource[FastSclfConfig]
 
@@ -105,9 +106,11 @@ def _polar(config: FastSclfConfig, n: int | None = None) -> "PolarCode":
 
 
 def _noise(ebn0: float) -> "Draw":
+    """Draws LLRs of frames and their messages."""
+
     def draw(
         code: "PolarCode", quantise: "Quantiser", count: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> "Drawn":
         from ...models.codes.channel import Awgn
         from ...models.codes.montecarlo import random_bits
 

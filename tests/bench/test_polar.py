@@ -31,7 +31,7 @@ def point(ebn0, fer, flips=0.0, errors=10):
 def curves(**changes):
     """Those that the reference runs found."""
     found = {
-        FSCL_4: [point(ebn0, fer) for ebn0, (fer, _) in polar._FSCL_4.items()],
+        FSCL_4: [point(ebn0, fer) for ebn0, fer in polar._FSCL_4.items()],
         FAST: [point(ebn0, *both) for ebn0, both in polar._FAST.items()],
         FSCL_32: [point(2.0, 1.03e-2), point(2.25, 2.4e-3), point(2.5, 5.6e-4)],
     }

@@ -8,7 +8,7 @@ from thresher.hdl.fast_sclf.compiler import compile_program
 from thresher.hdl.fast_sclf.component import FastSclf
 from thresher.hdl.fast_sclf.cycles import timing
 from thresher.hdl.fast_sclf.shape import Shape
-from thresher.hdl.fast_sclf.workloads import corners, quantiser, workload
+from thresher.hdl.fast_sclf.workloads import quantiser, workload
 from thresher.models.codes.channel import Awgn
 from thresher.models.codes.crc import crc
 from thresher.models.codes.polar import PolarCode, order_gaussian, polar_5g
@@ -92,18 +92,6 @@ def test_a_frame_takes_its_decodings_and_a_constant():
     decoded = Decoder(code, Options.of(SMALL, 50, 1.1875))(np.repeat(received, 50, 0))
     many = timing(SHAPE, program, code.n, code.k, decoded, 50)
     assert many.cycles - 50 * program.cycles < 40
-
-
-def test_corners_of_a_long_code():
-    """Metrics and offsets that saturate, on few bits."""
-    config = FastSclfConfig(
-        length=128, list_size=4, pes=8, leaf=8, llr_bits=7, metric_bits=4, lanes=8, beat=8,
-        crc="crc11", program=512,
-    )  # fmt: skip
-    code = polar_5g(128, 60, config.check)
-    received = corners(code, quantiser(config), np.random.default_rng(1))
-    report = simulate(engine("fast_sclf"), workload=workload("test", config, code, received, 2))
-    assert report.holds, report.failures()
 
 
 def test_other_crc():
