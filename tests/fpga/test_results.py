@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from thresher.fpga.resources import Resources
 from thresher.fpga.results import Cost, Duration, Results, changes, measure
+from thresher.hdl.engine import ENGINES
 
 PAGE = Path(__file__).parents[2] / "fpga" / "RESULTS.md"
 
@@ -56,8 +57,9 @@ def test_unknown_names():
         measure(["sparse_lst"])
 
 
-def test_small_presets_are_as_published():
+@pytest.mark.parametrize("name", ENGINES)
+def test_small_presets_are_as_published(name):
     pytest.importorskip("pyosys", reason="needs the extra [fpga]")
-    measured = measure(presets=["small"])
+    measured = measure([name], ["small"])
     assert len(measured.costs) >= 3
     assert changes(Results.parse(PAGE.read_text(encoding="utf-8")), measured) == []
