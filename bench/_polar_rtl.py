@@ -116,7 +116,8 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
         cycles = compile_program(Shape(config), CODE.frozen).cycles
         for name in ("ecp5-85k", "xc7"):
             progress(f"L = {lists}: synthesis for {name}")
-            synthesis = synthesise(engine(NAME).component(config), device(name), NAME)
+            suited = config.replace(lut_inputs=6 if name == "xc7" else 4)
+            synthesis = synthesise(engine(NAME).component(suited), device(name), NAME)
             yield Row(f"L = {lists}, P = {config.pes} on {name}", _text(synthesis.resources))
             if device(name).nextpnr is None:
                 continue

@@ -82,6 +82,7 @@ def test_frames(settings, rows):
 
 def test_area():
     """Nine look-up tables to convert an LLR, and a few to count."""
+    pytest.importorskip("pyosys", reason="needs the extra [fpga]")
     used = synthesise(Channel(Shape(FastSclfConfig())), device("ecp5-45k")).resources
     assert used.lutram == 2 * 64 * 6
     assert used.lut <= 64 * 9 + 40

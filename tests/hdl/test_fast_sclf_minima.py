@@ -128,5 +128,6 @@ def test_checks_alone_leave_the_leaf_as_it_is():
 
 def test_area():
     """Of one bank.  It is a third more where the tools turn the trees of adders into one sum."""
+    pytest.importorskip("pyosys", reason="needs the extra [fpga]")
     component = Minima(Shape(FastSclfConfig(list_size=1)))
     assert synthesise(component, device("ecp5-45k")).resources.lut <= 1320
