@@ -1,0 +1,1 @@
+"""Matrix multiplication by table lookup, in hardware."""

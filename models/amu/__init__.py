@@ -1,0 +1,1 @@
+"""Matrix multiplication by table lookup: hash trees, tables, networks of them."""
