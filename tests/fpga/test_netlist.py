@@ -21,7 +21,15 @@ from thresher.sim.stalls import pattern
 
 pytest.importorskip("pyosys", reason="needs the extra [fpga]")
 
-DEVICES = ["ecp5-25k", "ice40-up5k", pytest.param("gowin-9k", marks=pytest.mark.slow)]
+DEVICES = ["ecp5-25k", "ice40-up5k", "gowin-9k"]
+SMALL = [name for name in ENGINES if "small" in engine(name).config.presets]
+
+
+def in_turn():
+    """Every engine on every device; by default one of ECP5 and iCE40 each, for time's sake."""
+    for number, name in enumerate(SMALL):
+        for k, where in enumerate(DEVICES):
+            yield pytest.param(name, where, marks=[] if k == number % 2 else pytest.mark.slow)
 
 
 @cache
@@ -32,8 +40,7 @@ def mapped(name, where):
     return simulation_verilog(synthesise(component, device(where)))
 
 
-@pytest.mark.parametrize("where", DEVICES)
-@pytest.mark.parametrize("name", [n for n in ENGINES if "small" in engine(n).config.presets])
+@pytest.mark.parametrize(("name", "where"), list(in_turn()))
 def test_engines(name, where):
     """Every workload that takes any configuration: bit-exact, in the cycles of the RTL."""
     chosen = engine(name)
@@ -134,7 +141,7 @@ def assert_same(run, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["ecp5-25k", "ice40-up5k", "gowin-9k"])
+@pytest.mark.parametrize("where", DEVICES)
 def test_blocks(where):
     component = Blocks()
     synthesis = synthesise(component, device(where))

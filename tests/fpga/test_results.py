@@ -57,9 +57,16 @@ def test_unknown_names():
         measure(["sparse_lst"])
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_small_presets_are_as_published(name):
+def in_turn():
+    """Every engine on all families; by default half of them each, for time's sake."""
+    for number, name in enumerate(ENGINES):
+        for k, families in enumerate((("ecp5", "xc7"), ("ice40", "xcup"))):
+            yield pytest.param(name, families, marks=[] if k == number % 2 else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "families"), list(in_turn()))
+def test_small_presets_are_as_published(name, families):
     pytest.importorskip("pyosys", reason="needs the extra [fpga]")
-    measured = measure([name], ["small"])
-    assert len(measured.costs) >= 3
+    measured = measure([name], ["small"], families)
+    assert measured.costs
     assert changes(Results.parse(PAGE.read_text(encoding="utf-8")), measured) == []
