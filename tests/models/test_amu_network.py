@@ -25,9 +25,7 @@ def random_layer(rng, channels, outputs, output=BYTE, codebooks=3, input=BYTE):
     return Layer(encoder, tables, rng.integers(-99, 99, outputs), input, 1, output)
 
 
-def random_convolution(
-    rng, channels, outputs, kernel=(3, 3), stride=(1, 1), padding=(1, 1), **more
-):
+def random_convolution(rng, channels, outputs, kernel=(3, 3), stride=(1, 1), padding=(1, 1), **how):
     more = {"input": BYTE, "output": BYTE, "shift": 3} | how
     encoder = random_encoder(rng, channels, 2, input=more["input"])
     tables = rng.integers(-99, 99, (*kernel, 2, encoder.prototypes, outputs))
