@@ -13,17 +13,16 @@
 The operations are those of :mod:`.operations` and :mod:`.convolution`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .convolution import Convolution, MaxPool, Patches
-from .operations import Add, Concat, Dense, Flatten, Input, Kind, Lookup
+from .operations import Add, Concat, Dense, Flatten, Input, Kind, Lookup, Select
 
-Operation = Input | Lookup | Convolution | Dense | Add | Concat | Flatten | Patches | MaxPool
-Tabled = Lookup | Convolution
-"""What has tables, and outputs that can be left out."""
+Operation = (
+    Input | Lookup | Convolution | Dense | Add | Concat | Select | Flatten | Patches | MaxPool
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +94,6 @@ class Network:
             for source in set(node.sources):
                 readers[source].append(place)
         return readers
-
-    def tabled(self) -> Iterator[tuple[int, Node, Tabled]]:
-        """Place, node and operation of each that has tables."""
-        for place, node in enumerate(self.nodes):
-            if isinstance(node.operation, Tabled):
-                yield place, node, node.operation
 
     def trace(self, rows: np.ndarray) -> list[np.ndarray]:
         """int64 [rows, *shape] of every node.

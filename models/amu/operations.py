@@ -27,7 +27,7 @@ class Kind:
 
     @property
     def channels(self) -> int:
-        """The last of the shape."""
+        """How many: the last of the shape."""
         return self.shape[-1]
 
     def __str__(self) -> str:
@@ -171,6 +171,24 @@ class Concat:
     def __call__(self, *values: np.ndarray) -> np.ndarray:
         """[rows, ..., sum of channels]"""
         return np.concatenate(values, axis=-1)
+
+
+@dataclass(frozen=True)
+class Select:
+    """These channels of a value, in this order: wires."""
+
+    channels: tuple[int, ...]
+
+    def result(self, source: Kind) -> Kind:
+        """As many channels as are selected."""
+        if not self.channels or min(self.channels) < 0:
+            raise ValueError("selects no channel, or a negative one")
+        reads(source, source.format, max(self.channels) + 1)
+        return Kind((*source.shape[:-1], len(self.channels)), source.format)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """[rows, ..., channels selected]"""
+        return x[..., list(self.channels)]
 
 
 @dataclass(frozen=True)

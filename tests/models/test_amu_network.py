@@ -5,45 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from thresher.models.amu.convolution import Convolution, MaxPool, Patches
-from thresher.models.amu.encoder import Encoder
+from thresher.models.amu.convolution import MaxPool, Patches
+from thresher.models.amu.examples import EXAMPLES, mlp, random_convolution, random_layer
 from thresher.models.amu.files import digest, load, save
-from thresher.models.amu.layer import Format, Layer
+from thresher.models.amu.layer import Format
 from thresher.models.amu.network import Network, Node
-from thresher.models.amu.operations import BYTE, Add, Concat, Dense, Flatten, Input, Lookup
-
-
-def random_encoder(rng, channels, codebooks, levels=3, input=BYTE):
-    low, high = input.limits
-    dims = rng.integers(channels, size=(codebooks, levels))
-    return Encoder(dims, rng.integers(low - 1, high + 1, (codebooks, 2**levels - 1)))
-
-
-def random_layer(rng, channels, outputs, output=BYTE, codebooks=3, input=BYTE):
-    encoder = random_encoder(rng, channels, codebooks, input=input)
-    tables = rng.integers(-99, 99, (codebooks, encoder.prototypes, outputs))
-    return Layer(encoder, tables, rng.integers(-99, 99, outputs), input, 1, output)
-
-
-def random_convolution(rng, channels, outputs, kernel=(3, 3), stride=(1, 1), padding=(1, 1), **how):
-    more = {"input": BYTE, "output": BYTE, "shift": 3} | how
-    encoder = random_encoder(rng, channels, 2, input=more["input"])
-    tables = rng.integers(-99, 99, (*kernel, 2, encoder.prototypes, outputs))
-    return Convolution(encoder, tables, rng.integers(-99, 99, outputs), stride, padding, **more)
-
-
-def residual(rng, kept=6):
-    """A block whose skip branch is narrower than what its main branch is made of."""
-    block = (
-        Node("x", Input((7, 6, 4))),
-        Node("a", random_convolution(rng, 4, kept), (0,)),
-        Node("b", random_convolution(rng, kept, kept, output=Format(8, True)), (1,)),
-        Node("sum", Add(Format(8), (1, 0), 1), (1, 2)),
-        Node("pool", MaxPool((2, 2), (2, 2)), (3,)),
-        Node("flat", Flatten(), (4,)),
-        Node("y", Lookup(random_layer(rng, 3 * 3 * kept, 5, output=None)), (5,)),
-    )
-    return Network(block)
+from thresher.models.amu.operations import Add, Concat, Dense, Flatten, Input, Lookup
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -53,7 +20,8 @@ def test_convolution_equals_its_definition(seed):
     kernel, stride, padding = (tuple(map(int, t)) for t in (kernel, stride, padding))
     input = Format(int(rng.integers(2, 9)), signed=bool(seed % 2))
     output = [Format(8), Format(5, True), None][seed % 3]
-    conv = random_convolution(rng, 4, 5, kernel, stride, padding, input=input, output=output)
+    shape = {"kernel": kernel, "stride": stride, "padding": padding}
+    conv = random_convolution(rng, 4, 5, **shape, input=input, output=output)
     low, high = input.limits
     x = rng.integers(low, high + 1, (3, 6, 5, 4))
     got = conv(x)
@@ -72,7 +40,7 @@ def test_convolution_equals_its_definition(seed):
 
 def test_a_window_of_a_convolution_is_a_layer():
     rng = np.random.default_rng(0)
-    conv = random_convolution(rng, 3, 5, (2, 3), padding=(0, 0))
+    conv = random_convolution(rng, 3, 5, kernel=(2, 3), padding=(0, 0))
     x = rng.integers(256, size=(1, 2, 3, 3))
     assert (conv.window(3)(x.reshape(1, -1)) == conv(x).reshape(1, -1)).all()
 
@@ -105,7 +73,7 @@ def test_dense_and_add_round_half_up_and_saturate():
 def test_network_gives_what_its_nodes_give():
     rng = np.random.default_rng(1)
     first, second = random_layer(rng, 9, 4), random_layer(rng, 9, 3)
-    last = random_layer(rng, 7, 2, Format(6, True))
+    last = random_layer(rng, 7, 2, output=Format(6, True))
     network = Network((
         Node("x", Input((9,))),
         Node("a", Lookup(first), (0,)),
@@ -120,20 +88,17 @@ def test_network_gives_what_its_nodes_give():
     assert network(x[:0]).shape == (0, 2)
 
 
-def test_files_give_back_the_network(tmp_path):
-    network = residual(np.random.default_rng(2))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_files_give_back_the_network(name, tmp_path):
+    network = EXAMPLES[name](2)
     save(network, tmp_path / "a")
     save(network, tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     back = load(tmp_path / "a")
-    x = np.random.default_rng(3).integers(256, size=(5, 7, 6, 4))
+    x = np.random.default_rng(3).integers(256, size=(5, *network.input.shape))
     assert (back(x) == network(x)).all()
     assert back.kinds == network.kinds
-    assert digest(back) == digest(network)
-    nodes = list(network.nodes)
-    layer = nodes[-1].operation.layer
-    nodes[-1] = replace(nodes[-1], operation=Lookup(replace(layer, bias=layer.bias + 1)))
-    assert digest(Network(nodes)) != digest(network)
+    assert digest(back) == digest(network) != digest(EXAMPLES[name](3))
 
 
 def test_files_that_hold_no_network(tmp_path):
@@ -144,13 +109,25 @@ def test_files_that_hold_no_network(tmp_path):
             load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
-    save(residual(np.random.default_rng(0)), tmp_path / "cut")
+    save(mlp(), tmp_path / "cut")
     with np.load(tmp_path / "cut") as file:
         arrays = dict(file)
-    arrays["1.tables"] = arrays["1.tables"][..., :3]
+    arrays["1.layer.tables"] = arrays["1.layer.tables"][..., :3]
     np.savez(tmp_path / "cut.npz", **arrays)
-    with pytest.raises(ValueError, match=r"bias has the shape"):
+    with pytest.raises(ValueError, match=r"cut.npz does not hold a network: bias has the shape"):
         load(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_activations_of_examples_are_not_stuck(name):
+    network = EXAMPLES[name](0)
+    x = np.random.default_rng(0).integers(256, size=(40, *network.input.shape))
+    for node, kind, values in zip(network.nodes, network.kinds, network.trace(x), strict=True):
+        assert kind.format.holds(values)
+        low, high = kind.format.limits
+        stuck = ((values == low) | (values == high)).mean()
+        assert values.shape == (40, *kind.shape)
+        assert stuck < 0.5, node.name
 
 
 def test_nodes_that_do_not_fit_are_named():
