@@ -18,6 +18,11 @@ def llrs(shape: Shape, count: int) -> data.ArrayLayout:
     return data.ArrayLayout(llr(shape), count)
 
 
+def half_sums(shape: Shape) -> data.ArrayLayout:
+    """The sum of a leaf's magnitudes, as those of its lower and of its upper lanes."""
+    return data.ArrayLayout(shape.half_sum, 2)
+
+
 def code(shape: Shape) -> data.StructLayout:
     """What is told of a code beside its program.
 
@@ -58,8 +63,9 @@ def instruction(shape: Shape) -> data.StructLayout:
 
     **Leaf**: in the cycle after its LLRs came ``enter``, then ``fix`` for an SPC's parity, then
     ``split`` as often as needed.  Every enter subtracts the least metric.  ``penalty``: enter adds
-    the metric of a word 0 (rate-0 and REP); ``repeat``: enter clears the leaf's bits (likewise),
-    the splits are a REP's; ``selection``: the split has twice ``list_size`` candidates.
+    the metric of a word 0 (rate-0 and REP), and for a REP's flips that of a word 1; ``repeat``:
+    enter clears the leaf's bits (likewise), the splits are a REP's; ``selection``: the split has
+    twice ``list_size`` candidates.
 
     **last**: the decoding ends with this instruction.
     """

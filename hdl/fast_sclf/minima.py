@@ -4,8 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from ..lib.fixed import saturate
-from .layout import instruction, llrs
+from .layout import half_sums, instruction, llrs
 from .shape import Shape
 
 
@@ -16,8 +15,8 @@ class Minima(Component):
         With ``leaf`` the results are the leaf's LLRs: LA, and S, too; with ``zero`` the checks are
         S.  Lanes from ``2**instruction.level`` on do not count.
     ``negative``, ``positive``
-        Saturating sums of the magnitudes in S of sign 1 and of sign 0, in the cycle after;
-        ``positive`` only where the LLRs were the results.
+        Two halves each of the sums of the magnitudes in S of sign 1 and of sign 0, in the cycle
+        after; where the checks are S, ``positive`` is as ``negative``.
     ``hard``, ``odd``
         The signs of LA, 0 in lanes that do not count, and their parity; until the next leaf.
     ``minimum``, ``which``
@@ -37,8 +36,8 @@ class Minima(Component):
                 "instruction": In(instruction(shape)),
                 "results": In(leaf),
                 "checks": In(leaf),
-                "negative": Out(data.ArrayLayout(config.metric_bits, lists)),
-                "positive": Out(data.ArrayLayout(config.metric_bits, lists)),
+                "negative": Out(data.ArrayLayout(half_sums(shape), lists)),
+                "positive": Out(data.ArrayLayout(half_sums(shape), lists)),
                 "hard": Out(data.ArrayLayout(config.leaf, lists)),
                 "odd": Out(data.ArrayLayout(1, lists)),
                 "minimum": Out(data.ArrayLayout(shape.magnitude, lists)),
@@ -82,8 +81,8 @@ class Bank(Component):
                 "part": In(shape.leaf_level + 1),
                 "results": In(leaf),
                 "checks": In(leaf),
-                "negative": Out(config.metric_bits),
-                "positive": Out(config.metric_bits),
+                "negative": Out(half_sums(shape)),
+                "positive": Out(half_sums(shape)),
                 "hard": Out(config.leaf),
                 "odd": Out(1),
                 "minimum": Out(shape.magnitude),
@@ -93,38 +92,33 @@ class Bank(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        total = _sum(m, self._leaf(m), "total")
-        against = _sum(m, self._charges(m), "against")
-        m.d.comb += [
-            self.negative.eq(saturate(against, len(self.negative))),
-            # S is LA where this counts, and a difference is less than a second sum.
-            self.positive.eq(saturate((total - against)[: len(total)], len(self.positive))),
-            self.odd.eq(self.hard.xor()),
-        ]
+        self._leaf(m)
+        i, half = self.instruction, len(self.results) // 2
+        lanes = list(enumerate(zip(self.results, self.checks, strict=True)))
+        for sums, name, sign in ((self.negative, "charge", 1), (self.positive, "credit", 0)):
+            terms = []
+            for lane, (result, check) in lanes:
+                counts = self.part[lane.bit_length()]
+                term = Signal(self.shape.magnitude, name=f"{name}_{lane}", reset_less=True)
+                by_result, by_check = Signal(name=f"{name}_r{lane}"), Signal(name=f"{name}_c{lane}")
+                m.d.comb += [
+                    by_result.eq(counts & ~i.zero & (result.sign == sign)),
+                    by_check.eq(counts & i.zero & check.sign),
+                ]
+                with m.If(i.leaf | i.zero):
+                    m.d.sync += term.eq(
+                        (result.magnitude & by_result.replicate(len(term)))
+                        | (check.magnitude & by_check.replicate(len(term)))
+                    )
+                terms.append(term)
+            for side in range(2):
+                mine = terms[side * half :][:half]
+                m.d.comb += sums[side].eq(_sum(m, mine, f"{name}s_{side}"))
+        m.d.comb += self.odd.eq(self.hard.xor())
         return m
 
-    def _charges(self, m: Module) -> list[Signal]:
-        """Of each lane of S, its magnitude if negative, else 0."""
-        i = self.instruction
-        charges = []
-        for lane, (result, check) in enumerate(zip(self.results, self.checks, strict=True)):
-            counts = self.part[lane.bit_length()]
-            charge = Signal(self.shape.magnitude, name=f"charge_{lane}", reset_less=True)
-            by_result, by_check = Signal(name=f"result_{lane}"), Signal(name=f"check_{lane}")
-            m.d.comb += [
-                by_result.eq(counts & ~i.zero & result.sign),
-                by_check.eq(counts & i.zero & check.sign),
-            ]
-            with m.If(i.leaf | i.zero):
-                m.d.sync += charge.eq(
-                    (result.magnitude & by_result.replicate(len(charge)))
-                    | (check.magnitude & by_check.replicate(len(charge)))
-                )
-            charges.append(charge)
-        return charges
-
-    def _leaf(self, m: Module) -> list[Signal]:
-        """Magnitudes of LA, 0 in lanes that do not count; drives what depends on their order."""
+    def _leaf(self, m: Module) -> None:
+        """Holds LA, 0 in lanes that do not count; drives what depends on its order."""
         i = self.instruction
         magnitudes = []
         gone = Signal(self.shape.config.leaf, reset_less=True)  # was least, or does not count
@@ -149,7 +143,6 @@ class Bank(Component):
             m.d.sync += [self.minimum.eq(0), self.which.eq(-1)]
         with m.If(i.leaf):
             m.d.sync += gone.eq(~Cat(self.part[lane.bit_length()] for lane in range(len(gone))))
-        return magnitudes
 
 
 def _sum(m: Module, terms: list[Signal], name: str) -> Signal:

@@ -18,7 +18,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from ..lib.fixed import saturate
-from .layout import instruction
+from .layout import half_sums, instruction
 from .shape import Shape
 
 
@@ -29,17 +29,18 @@ class Paths(Component):
     starts from, since in an SPC each flip toggles the least reliable bit, too.  With ``low`` the
     metric of slot 0 behind the last split, or 0 if ``enter`` came later, with ``u`` a bank's
     ``minimum`` and ``m`` its ``which``, both those of the bank in which the path began its leaf,
-    and with sums that saturate::
+    ``negative`` and ``positive`` given as two halves, and with sums that saturate::
 
-        enter   metric = metric - low + negative            (without negative if no penalty)
-                other  = metric - low + positive            (as metric if no repeat)
+        enter   metric = metric - low + negative            (metric - low if no penalty)
+                other  = metric - low + positive            (likewise)
                 beta   = hard                               (0 with repeat)
         fix     metric, other = metric, metric + u          beta          (even)
                 metric, other = metric + u, metric          beta ^ m      (odd)
         split   candidate keep:  metric,     other          beta
                 candidate flip:  other + u,  metric + u     beta ^ m'
 
-    m' is ``m`` and the ``m`` of the leaf's ``fix``; in a REP u is 0 and m all bits.  Candidates
+    ``positive`` is as ``negative`` but in a REP.  m' is ``m`` and the ``m`` of the leaf's ``fix``;
+    in a REP u is 0 and m all bits.  Candidates
     are in the order of their metrics, of equals the one with the lower number first; slot i takes
     that of rank i, with ``worst`` that of rank ``list_size + i``.
 
@@ -81,8 +82,8 @@ class Paths(Component):
                 "start": In(1),
                 "instruction": In(instruction(shape)),
                 "worst": In(1),
-                "negative": In(slots(bits)),
-                "positive": In(slots(bits)),
+                "negative": In(data.ArrayLayout(half_sums(shape), lists)),
+                "positive": In(data.ArrayLayout(half_sums(shape), lists)),
                 "hard": In(slots(config.leaf)),
                 "odd": In(slots(1)),
                 "minimum": In(slots(shape.magnitude)),
@@ -193,10 +194,10 @@ class Paths(Component):
         for slot, before in enumerate(metric):
             base = Signal.like(before, name=f"base{slot}")
             m.d.comb += base.eq(before - low)
-            charge = self.negative[slot] & do.penalty.replicate(len(before))
-            metric_sum = _sum(m, base, _named(m, charge, "charge"), "penalised")
-            opposed = _named(m, Mux(do.repeat, self.positive[slot], charge), "opposed")
-            other_sum = _sum(m, base, opposed, "other_sum")
+            metric_sum, other_sum = (
+                _sum_of_three(m, base, halves[slot], do.penalty)
+                for halves in (self.negative, self.positive)
+            )
             entered.append(
                 [
                     _named(m, total.saturated & do.enter.replicate(len(before)), "entered")
@@ -285,8 +286,25 @@ class _Sum(NamedTuple):
 def _sum(m: Module, a: Value, b: Value, name: str) -> _Sum:
     total = Signal(max(len(a), len(b)) + 1, name=name)
     m.d.comb += total.eq(a + b)
-    low, over = total[: len(a)], total[len(a) :].any()
-    return _Sum(total, low | over.replicate(len(a)), over | low.all())
+    return _saturated(total, len(a))
+
+
+def _sum_of_three(m: Module, a: Value, halves: Any, adds: Value) -> _Sum:
+    """``a`` and, where ``adds``, both halves: a carry-save adder, one round less than two sums."""
+    bits, width = len(a), max(len(a), len(halves[0]))
+    a = Cat(a, Const(0, width - len(a)))
+    low, high = (Cat(half, Const(0, width - len(half))) for half in halves)
+    mask = adds.replicate(width)
+    sums = _named(m, a ^ ((low ^ high) & mask), "sums")
+    carries = _named(m, ((low & high) | (a & (low | high))) & mask, "carries")
+    total = Signal(width + 2, name="three")
+    m.d.comb += total.eq(sums + (carries << 1))
+    return _saturated(total, bits)
+
+
+def _saturated(total: Value, width: int) -> _Sum:
+    low, over = total[:width], total[width:].any()
+    return _Sum(total, low | over.replicate(width), over | low.all())
 
 
 def _count(m: Module, bits: Sequence[Value]) -> list[Value]:

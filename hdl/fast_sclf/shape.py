@@ -43,6 +43,11 @@ class Shape:
         return self.config.llr_bits - 1
 
     @property
+    def half_sum(self) -> int:
+        """Bits of the sum of the magnitudes of half a leaf's lanes."""
+        return self.magnitude + self.leaf_level - 1
+
+    @property
     def selections(self) -> int:
         """Most path selections of a decoding: no program has more."""
         return self.config.program // 2

@@ -12,11 +12,11 @@ from thresher.models.fast_sclf.config import FastSclfConfig
 from thresher.sim import Session
 
 SHAPES = [
-    {"list_size": 1, "leaf": 4},
+    {"list_size": 1, "leaf": 4, "metric_bits": 6},
     {"list_size": 2, "leaf": 8, "metric_bits": 6},
     {"list_size": 4, "leaf": 16},
     {"list_size": 4, "leaf": 8, "metric_bits": 4, "llr_bits": 7},
-    {"list_size": 8, "leaf": 8, "llr_bits": 4},
+    {"list_size": 8, "leaf": 8, "llr_bits": 4, "metric_bits": 6},
 ]
 
 
@@ -44,8 +44,8 @@ class Model:
     def enter(self, flags, negative, positive, hard):
         for slot, path in enumerate(self.paths):
             base = path.metric - self.low
-            path.metric = self.add(base, negative[slot] * flags["penalty"])
-            path.other = self.add(base, positive[slot]) if flags["repeat"] else path.metric
+            path.metric = self.add(base, negative[slot].sum() * flags["penalty"])
+            path.other = self.add(base, positive[slot].sum() * flags["penalty"])
             path.root, path.beta = slot, hard[slot] * (1 - flags["repeat"])
         self.offset = min(self.offset + self.low, 16 * self.most + 15)
         self.low = 0
@@ -97,6 +97,7 @@ class Bench:
         self.config, self.layout = component.shape.config, instruction(component.shape)
         self.rng, self.sim = np.random.default_rng(seed), sim
         self.lists, self.most = self.config.list_size, (1 << self.config.metric_bits) - 1
+        self.half = component.shape.half_sum
         self.seen = dict.fromkeys(("worst", "tied", "saturated", "subtracted"), 0)
 
     def run(self, **flags: int):
@@ -123,7 +124,7 @@ class Bench:
 
     def scramble(self):
         """Rubbish on all inputs: whoever reads one must have given it before."""
-        widths = {"negative": self.config.metric_bits, "hard": self.config.leaf, "odd": 1}
+        widths = {"negative": 2 * self.half, "hard": self.config.leaf, "odd": 1}
         widths |= {"positive": widths["negative"], "which": widths["hard"]}
         widths["minimum"] = self.config.llr_bits - 1
         for name, width in widths.items():
@@ -145,14 +146,16 @@ class Bench:
         self.scramble()
         hard = rng.integers(2, size=(self.lists, c.leaf))
         odd = rng.integers(2, size=self.lists)
-        negative, positive = rng.integers(most + 1, size=(2, self.lists))
+        halves = min(most + 1, 1 << self.half)
+        negative, positive = rng.integers(halves, size=(2, self.lists, 2)) >> rng.integers(2)
         repeat = int(kind in ("rate-0", "rep"))
+        positive = positive if repeat else negative
         flags = {
             "penalty": int(repeat or rng.random() < 0.3),
             "repeat": repeat,
         }
-        self.sim["negative"] = pack(negative, c.metric_bits)
-        self.sim["positive"] = pack(positive, c.metric_bits)
+        self.sim["negative"] = pack(negative.ravel(), self.half)
+        self.sim["positive"] = pack(positive.ravel(), self.half)
         self.sim["hard"] = pack(hard.ravel(), 1)
         self.sim["odd"] = pack(odd, 1)
         self.seen["subtracted"] += model.low > 0
