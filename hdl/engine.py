@@ -97,7 +97,7 @@ class Engine(Generic[C]):
     """The closed form behind :attr:`Workload.cycles`, as text for people."""
 
 
-ENGINES = ("sparse_lstm", "orbgrand", "step_grand", "fast_sclf")
+ENGINES = ("sparse_lstm", "orbgrand", "step_grand", "fast_sclf", "amu")
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 
 
