@@ -88,27 +88,42 @@ def packed(values: np.ndarray, bits: int) -> list[int]:
 
 
 def random_layer(config: AmuConfig, rng: np.random.Generator) -> Layer:
-    """A layer of ``config`` whose sums fit, with codes and results of all kinds."""
-    c, prototypes = config, 1 << config.levels
-    low, high = c.input.limits
-    if c.input_kind == "float16":
-        low, high = -0x7C00, 0x7C00  # infinities
+    """A layer of ``config`` with codes and results of all kinds."""
+    highest = _highest(config)
+    tables = rng.integers(0, highest + 1, (config.codebooks, 1 << config.levels, config.outputs))
+    spread = config.codebooks * highest
+    return _layer(config, tables, rng.integers(-spread, spread // 4 + 1, config.outputs), rng)
+
+
+def extreme_layer(config: AmuConfig, rng: np.random.Generator) -> Layer:
+    """A layer of ``config`` whose sums come to both ends of what it holds."""
+    shape = config.codebooks, 1 << config.levels, config.outputs
+    tables = _highest(config) * rng.integers(0, 2, shape)
+    return _layer(config, tables, rng.choice([-(1 << 40), 1 << 40], config.outputs), rng)
+
+
+def _highest(config: AmuConfig) -> int:
+    """The greatest table entry for which sums fit."""
+    least, most = config.sum.limits
+    return min((1 << config.table_bits) - 1, (most - least) // (2 * config.codebooks))
+
+
+def _layer(
+    config: AmuConfig, tables: np.ndarray, bias: np.ndarray, rng: np.random.Generator
+) -> Layer:
+    """A layer of these unsigned tables, made signed, and of these biases, made to fit."""
+    c = config
+    low, high = (-0x7C00, 0x7C00) if c.input_kind == "float16" else c.input.limits
     encoder = Encoder(
         np.arange(c.codebooks * c.levels).reshape(c.codebooks, c.levels),
-        rng.integers(low - 1, high + 1, (c.codebooks, prototypes - 1)),
+        rng.integers(low - 1, high + 1, (c.codebooks, (1 << c.levels) - 1)),
     )
-    least, most = c.sum.limits
-    highest = min((1 << c.table_bits) - 1, (most - least) // (2 * c.codebooks))
-    tables = rng.integers(0, highest + 1, (c.codebooks, prototypes, c.outputs))
-    tables[:, -1] = 0  # every column has one, also when halves of trees have gone
-    spread = c.codebooks * highest
-    bias = rng.integers(-spread, spread // 4 + 1, c.outputs)
+    tables[:, -1] = 0  # a minimum of every column, also when halves of trees have gone
     lowest, greatest = Format(c.bias_bits, signed=True).limits
-    bias = np.clip(bias, lowest, min(greatest, most - spread))
-    moved = rng.integers(-highest, highest + 1, (c.codebooks, c.outputs))
-    return Layer(
-        encoder, tables + moved[:, None], bias - moved.sum(axis=0), c.input, c.shift, c.output
-    )
+    room = c.sum.limits[1] - c.codebooks * _highest(c)
+    moved = rng.integers(-_highest(c), _highest(c) + 1, (c.codebooks, c.outputs))
+    bias = np.clip(bias, lowest, min(greatest, room)) - moved.sum(axis=0)
+    return Layer(encoder, tables + moved[:, None], bias, c.input, c.shift, c.output)
 
 
 def fixed_layer(config: AmuConfig) -> Layer:
