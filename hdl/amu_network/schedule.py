@@ -1,0 +1,185 @@
+"""When everything happens in a pipeline that nothing inside can stop.
+
+Time is counted in *slots*.  A frame is a grid of them, row by row; a pixel of the input is taken in
+each slot that lies in the image, ``beats`` cycles a slot.  A node whose windows are strided
+has a pixel in every ``step``-th slot of every ``step``-th row, and this grid goes on without a
+break from frame to frame, and where a frame is followed by none: there pass idle slots, in blocks
+of so many rows that all grids repeat.  So windows of one frame's last rows are completed while
+the next one's first rows come in, no pixel waits for padding, and only the slots are idle by which
+the grids' least common multiple exceeds the image.
+
+With slot ``n`` taken in the cycles ``n * beats`` to ``n * beats + beats - 1``, a pixel whose slot
+is n leaves a node in the cycle ::
+
+    max over paths of (n + slots) * beats + beats - 1 + cycles
+
+where a path's ``slots`` are what windows wait for and its ``cycles`` its registers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import lcm
+
+from ...models.amu.convolution import Convolution, Windows
+from ...models.amu.network import Network
+
+Pair = tuple[int, int]
+"""Down, across."""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """The pixels of a node."""
+
+    size: Pair
+    """Of the image; a vector is one pixel."""
+    step: Pair
+    """Slots from one to the next."""
+
+    def windows(self, windows: Windows, size: Pair) -> "Raster":
+        """That of ``size`` windows on it."""
+        return Raster(size, (self.step[0] * windows.stride[0], self.step[1] * windows.stride[1]))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The slots of a frame."""
+
+    rows: int
+    columns: int
+    beats: int
+    """Cycles of a slot."""
+    block: int
+    """Rows after which the grids of all nodes repeat."""
+
+    @property
+    def slots(self) -> int:
+        """How many there are."""
+        return self.rows * self.columns
+
+    @property
+    def vector(self) -> Raster:
+        """What comes once a frame."""
+        return Raster((1, 1), (self.rows, self.columns))
+
+    def columns_of(self, raster: Raster) -> int:
+        """Pixels of a row, those beside the image included."""
+        return self.columns // raster.step[1]
+
+    def last(self, raster: Raster) -> int:
+        """The slot of the image's last pixel."""
+        (height, width), (down, across) = raster.size, raster.step
+        return (height - 1) * down * self.columns + (width - 1) * across
+
+    def most(self, raster: Raster, slots: int) -> int:
+        """The greatest number of pixels in so many consecutive slots."""
+        down, across = raster.step
+        groups, rest = divmod(slots, down * self.columns)
+        each = self.columns // across
+        return groups * each + min(-(-rest // across), each)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How much later than its slot a pixel is there, by each path that it depends on."""
+
+    paths: frozenset[Pair] = frozenset({(0, 0)})
+    """(slots, cycles), none of them less than another in both."""
+
+    def later(self, slots: int = 0, cycles: int = 0) -> "Arrival":
+        """After a window, or registers."""
+        return Arrival(frozenset((s + slots, c + cycles) for s, c in self.paths))
+
+    def cycles(self, frame: Frame) -> int:
+        """In cycles, from the last one of its slot, where nothing stalls."""
+        return max(slots * frame.beats + cycles for slots, cycles in self.paths)
+
+    @staticmethod
+    def of_all(arrivals: Iterable["Arrival"]) -> "Arrival":
+        """Of the last one."""
+        paths = {path for arrival in arrivals for path in arrival.paths}
+        return Arrival(frozenset(p for p in paths if not any(_exceeds(q, p) for q in paths)))
+
+    def waiting(self, other: "Arrival", frame: Frame, raster: Raster) -> int:
+        """The most pixels that are there before their counterparts of ``other``, however the
+        slots are held up; 0 where each comes no earlier than its counterpart.
+
+        With a path of either and ``ahead`` what the other's slots, and ``late`` what its cycles are
+        more, those are the pixels of ::
+
+            ahead + floor(late / beats) + 1   slots, late counted from 0 where ahead is positive;
+            none where ahead is not and ahead * beats + late is not either
+        """
+        most = 0
+        for slots, cycles in self.paths:
+            for other_slots, other_cycles in other.paths:
+                ahead, late = other_slots - slots, other_cycles - cycles
+                if ahead <= 0:
+                    ahead, late = 0, ahead * frame.beats + late
+                    if late <= 0:
+                        continue
+                span = ahead + max(late, 0) // frame.beats + 1
+                most = max(most, frame.most(raster, span))
+        return most
+
+
+def rasters(network: Network, beats: int) -> tuple[Frame, list[Raster | None]]:
+    """The frame, and the pixels of each node; None: a vector, once a frame.
+
+    Raises :class:`ValueError`, naming the node, where a window's padding is as large as the
+    window, or branches of different strides meet.
+    """
+    found: list[Raster | None] = []
+    rows = columns = 1
+    for node, kind in zip(network.nodes, network.kinds, strict=True):
+        if len(kind.shape) == 1:
+            found.append(None)
+            continue
+        size = (kind.shape[0], kind.shape[1])
+        sources = [raster for s in node.sources if (raster := found[s]) is not None]
+        windows = windows_of(node.operation)
+        if len(set(sources)) > 1:
+            raise ValueError(
+                f"node {node.name!r} joins branches whose pixels are not equally far apart; give "
+                "both the same strides"
+            )
+        raster = sources[0] if sources else Raster(size, (1, 1))
+        if windows is not None:
+            try:
+                behind = reach(windows)
+            except ValueError as error:
+                raise ValueError(f"node {node.name!r}: {error}") from error
+            # Before the next frame's first pixel, the window must be counted by one of this.
+            rows = max(rows, (behind[0] + 1) * raster.step[0])
+            columns = max(columns, (behind[1] + 1) * raster.step[1])
+            raster = raster.windows(windows, size)
+        rows, columns = max(rows, size[0] * raster.step[0]), max(columns, size[1] * raster.step[1])
+        found.append(raster)
+    steps = [raster.step for raster in found if raster is not None]
+    down, across = (lcm(*(step[axis] for step in steps)) for axis in (0, 1))
+    return Frame(-(-rows // down) * down, -(-columns // across) * across, beats, down), found
+
+
+def windows_of(operation: object) -> Windows | None:
+    """What windows an operation looks through, if it does."""
+    if isinstance(operation, Convolution):
+        return operation.windows
+    return operation if isinstance(operation, Windows) else None
+
+
+def reach(windows: Windows) -> Pair:
+    """How far a window's last pixel lies behind the one that it is counted by.
+
+    Raises :class:`ValueError` where the padding is as large as the window.
+    """
+    down, across = (s - 1 - p for s, p in zip(windows.size, windows.padding, strict=True))
+    if min(down, across) < 0:
+        raise ValueError(
+            f"padding {windows.padding} is not less than the window's size {windows.size}; leave "
+            "out the windows that lie outside of the image"
+        )
+    return down, across
+
+
+def _exceeds(a: Pair, b: Pair) -> bool:
+    return a != b and a[0] >= b[0] and a[1] >= b[1]

@@ -1,0 +1,172 @@
+# amaranth: UnusedElaboratable=no
+"""The parts that nodes of a network are made of, in the order in which pixels pass them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from ...models.amu.convolution import Convolution, MaxPool, Patches, Windows
+from ...models.amu.encoder import Encoder
+from ...models.amu.layer import Format
+from ...models.amu.network import Operation
+from ...models.amu.operations import Dense, Flatten, Kind, Lookup, Select
+from ..amu.encoder import Trees
+from ..amu.lookup import Lookup as AllSums
+from ..amu.unrolled import Unrolled
+from ..lib.fixed import saturate
+from .dense import Products
+from .flow import Flow, Tags, values
+from .gather import Flatten as Flattened
+from .pool import Largest
+from .schedule import Frame, Raster
+from .window import Window
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A component from flow to flow, with what it adds to a pixel's arrival."""
+
+    component: Any
+    slots: int = 0
+    cycles: int = 0
+    wire: Callable[[Value], Value] = lambda payload: payload
+    """The bits of its input, of those that the stage before gives."""
+
+    @staticmethod
+    def of(component: Any, **wire: Callable[[Value], Value]) -> "Stage":
+        """With the component's own figures."""
+        return Stage(component, getattr(component, "slots", 0), component.latency, **wire)
+
+
+class Piped(Component):
+    """A block of a fixed ``latency`` from the port ``source`` to the port ``result``, as a part of
+    a flow."""
+
+    def __init__(self, block: Any, source: str = "i", result: str = "o"):
+        self._block, self._source, self._result = block, source, result
+        self.latency = block.latency
+        shapes = [block.signature.members[name].shape for name in (source, result)]
+        super().__init__({"i": In(Flow(shapes[0])), "o": Out(Flow(shapes[1]))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.block = block = self._block
+        m.submodules.tags = tags = Tags(self.latency)
+        m.d.comb += [
+            tags.i.valid.eq(self.i.valid),
+            tags.i.first.eq(self.i.first),
+            Value.cast(getattr(block, self._source)).eq(Value.cast(self.i.payload)),
+            self.o.valid.eq(tags.o.valid),
+            self.o.first.eq(tags.o.first),
+            Value.cast(self.o.payload).eq(Value.cast(getattr(block, self._result))),
+        ]
+        return m
+
+
+class Requantised(Component):
+    """``o`` = ``sums >> shift``, saturated to ``output``, a cycle later."""
+
+    latency = 1
+
+    def __init__(self, sums: data.ArrayLayout, shift: int, output: Format):
+        self._shift, self._output = shift, output
+        super().__init__({"i": In(sums), "o": Out(values(output, sums.length))})
+
+    def elaborate(self, platform):
+        m = Module()
+        output = self._output
+        for o, total in zip(self.o, self.i, strict=True):
+            m.d.sync += o.eq(saturate(total >> self._shift, output.bits, output.signed))
+        return m
+
+
+def stages(
+    operation: Operation,
+    source: Kind,
+    raster: Raster,
+    frame: Frame,
+    wanted: np.ndarray,
+    lut_inputs: int,
+) -> Iterator[Stage]:
+    """Those of an operation on one source, whose pixels are ``raster``'s.
+
+    ``wanted``: which of a vector's values are read.
+    """
+    match operation:
+        case Lookup(layer):
+            block = Unrolled(layer, lut_inputs=lut_inputs)
+            yield Stage.of(Piped(block, "x", "y"), wire=_trees(layer.encoder, source))
+        case Convolution():
+            yield from _convolution(operation, source, raster, frame, lut_inputs)
+        case Dense():
+            yield from _sums(Products(operation), "i", "o", operation.shift, operation.output)
+        case Flatten() if len(source.shape) == 3:
+            yield Stage.of(Flattened(source.format, source.channels, raster, frame, wanted))
+        case MaxPool():
+            yield from _pool(operation, source, raster, frame)
+        case Patches():
+            pixel = values(source.format, source.channels)
+            yield Stage.of(Window(pixel, operation, raster, frame))
+        case Select(channels):
+            yield Stage(None, wire=_pick(channels, source))
+
+
+def _sums(
+    block: Any, source: str, result: str, shift: int, output: Format | None
+) -> Iterator[Stage]:
+    """A block that gives sums, half of ``2**shift`` more than they are, and what becomes of
+    them."""
+    yield Stage.of(Piped(block, source, result))
+    if output is not None:
+        shape = block.signature.members[result].shape
+        yield Stage.of(Piped(Requantised(shape, shift, output)))
+
+
+def _pick(channels: Iterable[int], source: Kind) -> Callable[[Value], Value]:
+    """These channels of a pixel."""
+    bits = source.format.bits
+    return lambda payload: Cat(payload[c * bits : (c + 1) * bits] for c in channels)
+
+
+def _trees(encoder: Encoder, source: Kind) -> Callable[[Value], Value]:
+    """The channels that trees look at, in their order."""
+    return _pick(encoder.dims.ravel().tolist(), source)
+
+
+def _convolution(
+    operation: Convolution, source: Kind, raster: Raster, frame: Frame, lut_inputs: int
+) -> Iterator[Stage]:
+    """Pixels are encoded once each; what waits for the rest of a window are codes."""
+    encoder, layer = operation.encoder, operation.window(source.channels)
+    trees = Trees(encoder, operation.input, lut_inputs=lut_inputs)
+    yield Stage.of(Piped(trees, "x", "codes"), wire=_trees(encoder, source))
+    codes = data.ArrayLayout(encoder.levels, encoder.codebooks)
+    outside = encoder(np.zeros((1, source.channels), np.int64))[0].tolist()
+    yield Stage.of(Window(codes, operation.windows, raster, frame, outside))
+    half = 1 << operation.shift >> 1 if operation.output is not None else 0
+    sums = AllSums(layer.tables, layer.bias + half)
+    yield from _sums(sums, "codes", "sums", operation.shift, operation.output)
+
+
+def _pool(operation: MaxPool, source: Kind, raster: Raster, frame: Frame) -> Iterator[Stage]:
+    """Along the rows first: then fewer values wait for the rows below."""
+    pixel = values(source.format, source.channels)
+    least = [source.format.limits[0]] * source.channels
+    (height, width), (down, across), (above, beside) = (
+        operation.size, operation.stride, operation.padding
+    )  # fmt: skip
+    for windows in (
+        Windows((1, width), (1, across), (0, beside)),
+        Windows((height, 1), (down, 1), (above, 0)),
+    ):
+        if windows == Windows((1, 1)):
+            continue
+        yield Stage.of(Window(pixel, windows, raster, frame, least))
+        if (count := max(windows.size)) > 1:
+            yield Stage.of(Piped(Largest(source.format, source.channels, count)))
+        raster = raster.windows(windows, windows.grid(Kind((*raster.size, 1), source.format)))

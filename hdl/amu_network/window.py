@@ -1,0 +1,172 @@
+"""Windows of an image that comes pixel by pixel."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from ...models.amu.convolution import Windows
+from ..lib.memory import Ram
+from .flow import Flow
+from .schedule import Frame, Raster, reach
+
+SHIFTED = 2
+"""Longest delay that is made of registers."""
+
+
+class Delay(Component):
+    """``o`` = ``i`` of ``count`` cycles with ``en`` ago; anything before there were so many."""
+
+    def __init__(self, shape: ShapeLike, count: int):
+        if count < 1:
+            raise ValueError(f"count = {count}; a delay is of at least 1 cycle")
+        self._shape, self._count = shape, count
+        super().__init__({"en": In(1), "i": In(shape), "o": Out(shape)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if self._count <= SHIFTED:
+            value = self.i
+            for n in range(self._count):
+                value, before = Signal(self._shape, name=f"past_{n + 1}", reset_less=True), value
+                with m.If(self.en):
+                    m.d.sync += value.eq(before)
+            m.d.comb += self.o.eq(value)
+            return m
+        # A ring: the row that is read is written next time.
+        m.submodules.memory = memory = Ram(self._shape, self._count, collides=False)
+        row, following = Signal(range(self._count)), Signal(range(self._count))
+        m.d.comb += [
+            following.eq(Mux(row == self._count - 1, 0, row + 1)),
+            memory.write_en.eq(self.en),
+            memory.write_addr.eq(row),
+            memory.write_data.eq(self.i),
+            memory.read_en.eq(self.en),
+            memory.read_addr.eq(following),
+            self.o.eq(memory.read_data),
+        ]
+        with m.If(self.en):
+            m.d.sync += row.eq(following)
+        return m
+
+
+class Window(Component):
+    """Pixels in, windows out: ``o.payload[k]`` is the pixel in row ``k // width``, column
+    ``k % width`` of the window, or ``outside``, a constant, where that is not of the image.
+
+    The rows above wait in a memory.  A window comes a cycle after its last pixel, which is
+    :attr:`pixels` pixels, or :attr:`slots` slots, after the one that it is counted by.
+    """
+
+    latency = 1
+
+    def __init__(
+        self,
+        shape: ShapeLike,
+        windows: Windows,
+        raster: Raster,
+        frame: Frame,
+        outside: Any = 0,
+    ):
+        self._shape, self._windows, self._outside = shape, windows, outside
+        self._size, self._columns = raster.size, frame.columns_of(raster)
+        (below, beside), (down, across) = reach(windows), raster.step
+        self.pixels = below * self._columns + beside
+        self.slots = below * down * frame.columns + beside * across
+        height, width = windows.size
+        super().__init__(
+            {"i": In(Flow(shape)), "o": Out(Flow(data.ArrayLayout(shape, height * width)))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        start, (y, x), out = self._places(m)
+        rows = self._inside(m, y, 0)
+        columns = self._inside(m, x, 1)
+        outside = Signal(self._shape, init=self._outside)
+        width = self._windows.size[1]
+        with m.If(self.i.valid):
+            m.d.sync += [
+                self.o.payload[k]
+                .as_value()
+                .eq(Mux(rows[k // width] & columns[k % width], pixel, Value.cast(outside)))
+                for k, pixel in enumerate(self._pixels(m))
+            ]
+        m.d.sync += [self.o.valid.eq(out), self.o.first.eq(start)]
+        return m
+
+    def _pixels(self, m: Module) -> list[Value]:
+        """All of the window that is completed by the present one."""
+        height, width = self._windows.size
+        present = Value.cast(self.i.payload)
+        bits = len(present)
+        newest = [present]
+        if height > 1:
+            # One memory for all rows: what is read from it goes back a row older.
+            m.submodules.rows = rows = Delay((height - 1) * bits, self._columns)
+            m.d.comb += [rows.en.eq(self.i.valid), rows.i.eq(Cat(present, rows.o)[: len(rows.o)])]
+            newest += [rows.o.word_select(n, bits) for n in range(height - 1)]
+        found = []
+        for n, pixel in enumerate(reversed(newest)):
+            row = [pixel]
+            for k in range(width - 1):
+                past = Signal(bits, name=f"row_{n}_past_{k + 1}", reset_less=True)
+                with m.If(self.i.valid):
+                    m.d.sync += past.eq(row[-1])
+                row.append(past)
+            found += reversed(row)
+        return found
+
+    def _places(self, m: Module) -> tuple[Signal, tuple[Signal, Signal], Signal]:
+        """Whether the window that is completed is the frame's first; the place in the image of the
+        pixel that it is counted by; and whether a window is counted by that one."""
+        start = Signal()
+        if self.pixels:
+            left = Signal(range(self.pixels + 1))  # pixels until the first window
+            m.d.comb += start.eq(self.i.valid & ~self.i.first & (left == 1))
+            with m.If(self.i.valid):
+                m.d.sync += left.eq(Mux(self.i.first, self.pixels, left - (left != 0)))
+        else:
+            m.d.comb += start.eq(self.i.valid & self.i.first)
+        begun, going = Signal(), Signal()
+        m.d.comb += going.eq(begun | start)
+        m.d.sync += begun.eq(going)
+        # The rows never end early, so columns begin at 0 by themselves.
+        below = (
+            self._size[0] + self._windows.padding[0]
+        )  # no window is counted by a row so far down
+        y, x = Signal(range(below + 1)), Signal(range(self._columns))
+        row = Signal.like(y)
+        down, across = self._windows.stride
+        phase, phase_row, phase_x = Signal(range(down)), Signal(range(down)), Signal(range(across))
+        end = Signal()
+        m.d.comb += [
+            y.eq(Mux(start, 0, row)),
+            phase.eq(Mux(start, 0, phase_row)),
+            end.eq(x == self._columns - 1),
+        ]
+        with m.If(self.i.valid & going):
+            m.d.sync += [x.eq(Mux(end, 0, x + 1)), row.eq(y), phase_row.eq(phase)]
+            m.d.sync += phase_x.eq(Mux(phase_x == across - 1, 0, phase_x + 1))
+            with m.If(end):
+                m.d.sync += [
+                    row.eq(Mux(y == below, y, y + 1)),
+                    phase_row.eq(Mux(phase == down - 1, 0, phase + 1)),
+                ]
+        out = Signal()
+        m.d.comb += out.eq(self.i.valid & going & (phase == 0) & (phase_x == 0))
+        return start, (y, x), out
+
+    def _inside(self, m: Module, place: Signal, axis: int) -> Signal:
+        """Which rows, or columns, of the window at ``place`` are of the image."""
+        width, padding = self._windows.size[axis], self._windows.padding[axis]
+        size = self._size[axis]
+        furthest = size + 2 * padding - width  # place that a window is counted by
+        flags = Signal(width, name=("rows", "columns")[axis] + "_inside")
+        for k in range(width):
+            offset = k - padding
+            after = place >= -offset if offset < 0 else Const(1)
+            before = place < size - offset if furthest + offset >= size else Const(1)
+            m.d.comb += flags[k].eq(after & before)
+        return flags

@@ -1,0 +1,81 @@
+"""Configuration of the engine that computes a whole network."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from ..config import EngineConfig, parameter
+from .drawn import drawn
+from .examples import EXAMPLES
+from .files import digest, load
+from .network import Network
+
+NETWORKS: dict[str, Callable[[int], Network]] = EXAMPLES | {"drawn": drawn}
+"""What there is without a file, each from a seed."""
+
+
+class AmuNetworkConfig(EngineConfig):
+    """Which network, and how wide its input is."""
+
+    network: Literal["mlp", "chain", "residual", "drawn"] = parameter("mlp")
+    """Without a file: a network of random layers, or one whose operations, too, are drawn."""
+    seed: int = parameter(0, ge=0, le=2**31 - 1)
+    """What it is drawn from."""
+    file: str = parameter("")
+    """A network's file (``models.amu.files``), which is computed in place of ``network``."""
+    digest: str = parameter("")
+    """What the file's network hashes to, found when left out; another network is refused."""
+    lanes: int = parameter(8, unit="values/beat", ge=1, le=4096)
+    """Values of a pixel, or of a vector, in a beat of the input."""
+    lut_inputs: Literal[4, 6] = parameter(6)
+    """Inputs of the device's look-up tables, 6 on Xilinx; for area alone."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "small": {"network": "drawn", "lanes": 2},
+        "chain": {"network": "chain"},
+        "residual": {"network": "residual"},
+    }
+
+    @property
+    def content(self) -> Network:
+        """The network itself.
+
+        Raises :class:`ValueError` where the file is not the one any more that it was.
+        """
+        if not self.file:
+            return NETWORKS[self.network](self.seed)
+        network, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
+        self._same(found)
+        return network
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.file:
+            if self.digest:
+                raise ValueError("a digest is a file's; name the file or leave the digest out")
+            return self
+        try:
+            _, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
+        except OSError as error:
+            raise ValueError(f"file = {self.file!r} cannot be read: {error}") from error
+        if self.digest:
+            self._same(found)
+        object.__setattr__(self, "digest", found)
+        return self
+
+    def _same(self, found: str) -> None:
+        if self.digest != found:
+            raise ValueError(
+                f"the network in {self.file} has the digest {found}, not {self.digest}: it has "
+                "changed; leave digest out to take it as it is"
+            )
+
+
+@lru_cache(maxsize=4)
+def _load(file: str, _changed: int) -> tuple[Network, str]:
+    network = load(file)
+    return network, digest(network)
