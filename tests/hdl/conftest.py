@@ -1,11 +1,14 @@
-"""A small component with everything that a register table or a bus adapter must carry."""
+"""A small component with everything that a register table or a bus adapter must carry; and a
+bench for pipelines without streams."""
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
 
 
 class Accumulator(wiring.Component):
@@ -62,3 +65,49 @@ class Accumulator(wiring.Component):
 def accumulator():
     """The class :class:`Accumulator`."""
     return Accumulator
+
+
+@pytest.fixture
+def hold_pipeline():
+    """The function :func:`follow_rows`."""
+    return follow_rows
+
+
+def follow_rows(
+    component: wiring.Component, source: str, rows: np.ndarray, result: str, wanted: np.ndarray
+) -> None:
+    """Gives ``rows`` to the port ``source`` of a component with ``en`` and ``latency``, and holds
+    the port ``result`` to what is ``wanted``, while ``en`` goes up and down."""
+    rng = np.random.default_rng(len(rows))
+    source, result = Value.cast(getattr(component, source)), getattr(component, result)
+    inputs = [_packed(row, len(source) // row.size) for row in rows]
+    element = Shape.cast(result.shape().elem_shape)
+
+    async def bench(ctx):
+        done = 0
+        while done < len(rows) + component.latency:
+            en = int(rng.random() < 0.8)
+            number = done if en and done < len(rows) else rng.integers(len(rows))
+            ctx.set(component.en, en)
+            ctx.set(source, inputs[number])
+            await ctx.tick()
+            done += en
+            if 0 <= done - component.latency < len(rows):
+                got = _unpacked(ctx.get(Value.cast(result)), element, wanted.shape[1])
+                assert got == wanted[done - component.latency].tolist()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def _packed(numbers: np.ndarray, width: int) -> int:
+    mask = (1 << width) - 1
+    return sum((n & mask) << width * i for i, n in enumerate(numbers.ravel().tolist()))
+
+
+def _unpacked(word: int, element: Shape, count: int) -> list[int]:
+    sign = 1 << element.width - 1 if element.signed else 0
+    numbers = (word >> element.width * i & (1 << element.width) - 1 for i in range(count))
+    return [(number ^ sign) - sign for number in numbers]
