@@ -48,6 +48,9 @@ class Figure:
     title: str
     x_title: str
     panels: Sequence[Panel]
+    x_unit: str = " dB"
+    """Behind a point's x where it is shown."""
+    x_log: bool = False
 
     def colours(self) -> dict[str, str]:
         """That of each label."""
@@ -98,7 +101,8 @@ def _static(figure: Figure, canvas: Any) -> None:
                 linestyle="none" if series.reference else "-", linewidth=1.2, capsize=2,
                 markerfacecolor="none" if series.reference else None,
             )  # fmt: skip
-        axes.set(xlabel=figure.x_title, ylabel=panel.y_title, yscale="log")
+        x_scale = "log" if figure.x_log else "linear"
+        axes.set(xlabel=figure.x_title, ylabel=panel.y_title, yscale="log", xscale=x_scale)
         axes.grid(True, which="major", linewidth=0.5, alpha=0.6)
         axes.grid(True, which="minor", linewidth=0.3, alpha=0.3)
     canvas.legend(
@@ -121,12 +125,14 @@ def _interactive(figure: Figure, page: Any, go: Any) -> None:
                     marker={"symbol": "square-open" if series.reference else "circle", "size": 7},
                     line={"color": colours[series.label]}, legendgroup=series.label,
                     showlegend=series.label not in shown,
-                    hovertemplate="%{x} dB: %{y:.3g}",
+                    hovertemplate=f"%{{x:.4~g}}{figure.x_unit}: %{{y:.4~g}}",
                 ),
                 row=1, col=column,
             )  # fmt: skip
             shown.add(series.label)
-        page.update_xaxes(title_text=figure.x_title, row=1, col=column)
+        page.update_xaxes(
+            title_text=figure.x_title, type="log" if figure.x_log else "linear", row=1, col=column
+        )
         page.update_yaxes(
             title_text=panel.y_title, type="log", exponentformat="power", dtick=1, row=1, col=column
         )
