@@ -34,7 +34,8 @@ class Contents:
         _check_shape(config, layer)
         thresholds, tables = _sent_left(layer)
         least = tables.min(axis=1)
-        tables, bias = tables - least[:, None], layer.bias + least.sum(axis=0)
+        half = 1 << config.shift >> 1
+        tables, bias = tables - least[:, None], layer.bias + least.sum(axis=0) + half
         _check_range(config, tables, bias)
         if config.input_kind == "float16":  # as the bits of negative numbers are compared
             thresholds = np.maximum(thresholds - (thresholds < 0), config.input.limits[0])
@@ -122,7 +123,8 @@ def _layer(
     lowest, greatest = Format(c.bias_bits, signed=True).limits
     room = c.sum.limits[1] - c.codebooks * _highest(c)
     moved = rng.integers(-_highest(c), _highest(c) + 1, (c.codebooks, c.outputs))
-    bias = np.clip(bias, lowest, min(greatest, room)) - moved.sum(axis=0)
+    half = 1 << c.shift >> 1
+    bias = np.clip(bias, lowest, min(greatest, room)) - half - moved.sum(axis=0)
     return Layer(encoder, tables + moved[:, None], bias, c.input, c.shift, c.output)
 
 
@@ -179,9 +181,10 @@ def _check_range(config: AmuConfig, tables: np.ndarray, bias: np.ndarray) -> Non
         )
     if not Format(config.bias_bits, signed=True).holds(bias):
         worst = int(max(bias, key=abs))
+        needed = (worst ^ worst >> 63).bit_length() + 1
         raise ValueError(
-            f"a bias, with its columns' minima, is {worst}, which bias_bits = {config.bias_bits} "
-            f"do not hold; set bias_bits = {(worst ^ worst >> 63).bit_length() + 1}"
+            f"a bias, with its columns' minima and what rounds, is {worst}, which bias_bits = "
+            f"{config.bias_bits} do not hold; set bias_bits = {needed}"
         )
     low, high = int(bias.min()), int((bias + tables.max(axis=1).sum(axis=0)).max())
     least, most = config.sum.limits

@@ -18,7 +18,7 @@ def random_config(rng: np.random.Generator) -> AmuConfig:
     codebooks, outputs = int(rng.integers(1, 13)), int(rng.integers(1, 13))
     across = int(rng.integers(1, outputs + 1))
     ports = [port for port in range(1, across + 1) if across % port == 0]
-    requantised = bool(rng.random() < 0.6)
+    requantised, shift = bool(rng.random() < 0.6), int(rng.integers(0, 8))
     return AmuConfig(
         codebooks=codebooks,
         levels=int(rng.integers(2, 7 if rng.random() < 0.2 else 5)),
@@ -28,10 +28,10 @@ def random_config(rng: np.random.Generator) -> AmuConfig:
         input_kind=kind,
         input_bits=16 if kind == "float16" else int(rng.integers(1, 17)),
         table_bits=int(rng.integers(1, 11)),
-        bias_bits=int(rng.integers(1, 17)),
+        bias_bits=int(rng.integers(shift + 1, 17)),
         output_bits=int(rng.integers(1, 12)) if requantised else 0,
         output_signed=requantised and bool(rng.random() < 0.5),
-        shift=int(rng.integers(0, 8)) if requantised else 0,
+        shift=shift if requantised else 0,
         contents="fixed" if rng.random() < 0.3 else "loaded",
         load_port=int(rng.choice([0, *ports])),
         seed=int(rng.integers(1000)),

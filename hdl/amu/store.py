@@ -6,7 +6,11 @@ from amaranth.hdl import Const, Module, Signal
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from ..lib.memory import NEVER_COLLIDES
+from ..lib.memory import BLOCK, NEVER_COLLIDES
+
+BLOCK_DEPTH = 256
+"""Fixed words from which on they are block RAM: in logic, a bit of them takes 5 tables of six
+inputs or 16 of four.  What is written tools put where it takes least."""
 
 
 class Store(Component):
@@ -41,8 +45,10 @@ class Store(Component):
             self._register(m)
             return m
         contents = self._contents
-        # A loaded one may be read while it is written, but then nobody looks.
-        attributes = NEVER_COLLIDES if contents is None else {}
+        if contents is None:
+            attributes = NEVER_COLLIDES  # who reads what is written just then does not look
+        else:
+            attributes = BLOCK if self._depth >= BLOCK_DEPTH else {}
         m.submodules.memory = memory = Memory(
             shape=self._width, depth=self._depth, init=contents or [], attrs=attributes
         )

@@ -1,4 +1,7 @@
-"""From codes to results: tables, adders, bias, rounding."""
+"""From codes to results: tables, adders, bias, requantisation.
+
+What rounds, half of ``2**shift``, is in the biases; so rounding is a cut.
+"""
 
 from itertools import pairwise
 
@@ -8,7 +11,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from ..lib.arith import AdderTree
-from ..lib.fixed import fit, round_shift, saturate
+from ..lib.fixed import fit, saturate
 from .contents import Contents
 from .shape import Shape
 from .store import Store
@@ -95,9 +98,7 @@ class Tables(Component):
         with m.If(advance):
             m.d.sync += [self.o.valid.eq(ended), self.o.p.last.eq(last)]
             for result, total in zip(self.o.p.values, sums, strict=True):
-                rounded = Signal.like(round_shift(total, c.shift))
-                m.d.comb += rounded.eq(round_shift(total, c.shift))
-                m.d.sync += result.eq(saturate(rounded, c.output_bits, c.output_signed))
+                m.d.sync += result.eq(saturate(total >> c.shift, c.output_bits, c.output_signed))
         return m
 
     def _lane(self, m: Module, lane: int, word: Signal, advance: Signal) -> data.View:

@@ -2,9 +2,10 @@
 
 A row goes through ``codebooks`` trees of ``levels`` levels; the entries that its codes choose are
 added to the bias, exactly, and requantised if asked for: :class:`~.layer.Layer` is the golden
-model.  Three formats are narrower than a layer's:
+model.  What is loaded differs from a layer's in order to be narrower:
 
-* Tables are unsigned.  A layer's are loaded minus their column's minimum, which the bias takes.
+* Tables are unsigned: minus their column's minimum, which the bias takes.
+* The bias takes what rounds, half of ``2**shift``, too.
 * A threshold is in the format of the inputs.  A node that sends everything right (its threshold
   lies below every input) is loaded as one that sends everything left, to a copy of its right half.
 * Inputs may be IEEE half-precision numbers, compared as such (the two zeros are equal; no NaN).
@@ -87,8 +88,9 @@ class AmuConfig(EngineConfig):
         ``overrides`` are set on top.  Raises :class:`ValueError` where no engine fits.
         """
         tables = layer.tables.max(axis=1) - layer.tables.min(axis=1)
-        bias = layer.bias + layer.tables.min(axis=1).sum(axis=0)
         output = layer.output
+        half = 1 << layer.shift >> 1 if output else 0
+        bias = layer.bias + layer.tables.min(axis=1).sum(axis=0) + half
         fields = {
             "codebooks": layer.encoder.codebooks,
             "levels": layer.encoder.levels,
@@ -148,6 +150,11 @@ class AmuConfig(EngineConfig):
             raise ValueError(
                 f"sum_bits = {self.sum_bits} does not hold a bias of {self.bias_bits} bits; "
                 "raise it or lower bias_bits"
+            )
+        if self.shift >= self.bias_bits:
+            raise ValueError(
+                f"bias_bits = {self.bias_bits} do not hold half of 2**shift, which a bias takes; "
+                f"set at least {self.shift + 1}"
             )
         if not self.output_bits and self.shift:
             raise ValueError(f"shift = {self.shift} needs results of output_bits, not sums")
