@@ -8,6 +8,7 @@ beside or in the checkout.  MNIST's images are looked for elsewhere: :func:`mnis
 import csv
 import gzip
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -79,6 +80,36 @@ def mnist(fetch: bool = False) -> tuple[np.ndarray, np.ndarray]:
         np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784),
         np.frombuffer(labels, np.uint8, offset=8).astype(np.int64),
     )
+
+
+# SHA-256 of the numbers, a byte each.
+_DIGITS = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 written digits of scikit-learn, uint8 [1797, 64] from 0 to 16, and their labels.
+
+    They are UCI's ``optdigits.tes``, a reference file (:func:`path`) that may also lie in the
+    user's cache folder; without it they are asked of scikit-learn.
+
+    Raises :class:`MissingData` where neither is there, and :class:`ValueError` where the file is
+    not what its authors published.
+    """
+    name = "optdigits.tes"
+    cached = user_cache_path("thresher") / name
+    try:
+        file = cached if cached.is_file() else path(name)
+        table = np.loadtxt(file, np.int64, delimiter=",", ndmin=2)
+    except MissingData as missing:
+        try:
+            datasets = importlib.import_module("sklearn.datasets")
+        except ImportError:
+            raise MissingData(f"{missing}, or install scikit-learn") from None
+        found = datasets.load_digits()
+        table = np.column_stack([found.data, found.target]).astype(np.int64)
+    if hashlib.sha256(table.astype(np.uint8).tobytes()).hexdigest() != _DIGITS:
+        raise ValueError(f"{name} is not the file that its authors published; remove it")
+    return table[:, :-1].astype(np.uint8), table[:, -1]
 
 
 def _mnist_part(folder: Path, name: str) -> bytes:
