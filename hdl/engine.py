@@ -97,7 +97,7 @@ class Engine(Generic[C]):
     """The closed form behind :attr:`Workload.cycles`, as text for people."""
 
 
-ENGINES = ("sparse_lstm", "orbgrand", "step_grand", "fast_sclf", "amu")
+ENGINES = ("sparse_lstm", "orbgrand", "step_grand", "fast_sclf", "amu", "amu_network")
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 
 

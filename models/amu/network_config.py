@@ -35,9 +35,9 @@ class AmuNetworkConfig(EngineConfig):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "small": {"network": "drawn", "lanes": 2},
+        "small": {"network": "drawn", "seed": 169, "lanes": 1},
+        "large": {"network": "residual"},
         "chain": {"network": "chain"},
-        "residual": {"network": "residual"},
     }
 
     @property
