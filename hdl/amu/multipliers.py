@@ -15,7 +15,7 @@ from .schedule import schedule
 
 
 class Multipliers(Component):
-    """``y[m] = sum over d of x[d] * weights[d, m]``, exactly, ``latency`` cycles later.
+    """``y[m] = bias[m] + sum over d of x[d] * weights[d, m]``, exactly, ``latency`` cycles later.
 
     By distributed arithmetic: a bit times a constant is a summand and no product, and a table
     holds what every choice of a few bits adds up to.  An output has tables of its own: without
@@ -23,9 +23,9 @@ class Multipliers(Component):
     :class:`~thresher.hdl.amu.lookup.Lookup` adds them, a table's bit and an adder's in one look-up
     table, in a fraction of what one multiplier a weight takes.
 
-    ``weights`` are integers [inputs, outputs].  ``max_latency`` is by default 3 + ceil(log2 n)
-    cycles, with n tables of the output that has most.  ``lut_inputs``: for which look-up tables.
-    While ``en`` is low everything stands still.
+    ``weights`` are integers [inputs, outputs], ``bias`` [outputs], by default 0.  ``max_latency``
+    is by default 3 + ceil(log2 n) cycles, with n tables of the output that has most.
+    ``lut_inputs``: for which look-up tables.  While ``en`` is low everything stands still.
 
     Raises :class:`ValueError` for weights that are no integers or of another shape, and where
     ``max_latency`` is too short.
@@ -36,6 +36,7 @@ class Multipliers(Component):
         weights: np.ndarray,
         input: Format,
         *,
+        bias: np.ndarray | None = None,
         lut_inputs: int = 6,
         max_latency: int | None = None,
     ):
@@ -45,6 +46,7 @@ class Multipliers(Component):
                 f"weights are integers [inputs, outputs], not {weights.dtype} of the shape "
                 f"{weights.shape}"
             )
+        self._bias = np.zeros(weights.shape[1], np.int64) if bias is None else bias
         place_values = 1 << np.arange(input.bits)
         if input.signed:
             place_values[-1] *= -1
@@ -60,7 +62,10 @@ class Multipliers(Component):
         ]
         self.latency = max(self._latencies)
         ends = np.stack([weights * end for end in input.limits])
-        low, high = int(ends.min(0).sum(0).min()), int(ends.max(0).sum(0).max())
+        low, high = (
+            int((self._bias + ends.min(0).sum(0)).min()),
+            int((self._bias + ends.max(0).sum(0)).max()),
+        )
         super().__init__(
             {
                 "en": In(1, init=1),
@@ -78,10 +83,12 @@ class Multipliers(Component):
             with m.If(self.en):
                 m.d.sync += past[-1].eq(past[-2])
         for output, (groups, latency) in enumerate(zip(self._groups, self._latencies, strict=True)):
+            bias = self._bias[[output]]
             if not groups:
+                m.d.comb += self.y[output].eq(int(bias[0]))
                 continue
             tables = np.stack([group.table for group in groups])[:, :, None]
-            lookup = Lookup(tables, np.zeros(1, np.int64), latency)
+            lookup = Lookup(tables, bias, latency)
             m.submodules[f"output_{output}"] = lookup
             x = past[self.latency - latency]
             for code, group in zip(lookup.codes, groups, strict=True):

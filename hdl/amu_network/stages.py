@@ -12,14 +12,14 @@ from amaranth.lib.wiring import Component, In, Out
 
 from ...models.amu.convolution import Convolution, MaxPool, Patches, Windows
 from ...models.amu.encoder import Encoder
-from ...models.amu.layer import Format
+from ...models.amu.layer import Format, Layer
 from ...models.amu.network import Operation
 from ...models.amu.operations import Dense, Flatten, Kind, Lookup, Select
 from ..amu.encoder import Trees
-from ..amu.lookup import Lookup as AllSums
+from ..amu.lookup import Lookup as Sums
+from ..amu.multipliers import Multipliers
 from ..amu.unrolled import Unrolled
 from ..lib.fixed import saturate
-from .dense import Products
 from .flow import Flow, Tags, values
 from .gather import Flatten as Flattened
 from .pool import Largest
@@ -104,7 +104,7 @@ def stages(
         case Convolution():
             yield from _convolution(operation, source, raster, frame, lut_inputs)
         case Dense():
-            yield from _sums(Products(operation), "i", "o", operation.shift, operation.output)
+            yield from _dense(operation, lut_inputs)
         case Flatten() if len(source.shape) == 3:
             yield Stage.of(Flattened(source.format, source.channels, raster, frame, wanted))
         case MaxPool():
@@ -114,17 +114,6 @@ def stages(
             yield Stage.of(Window(pixel, operation, raster, frame))
         case Select(channels):
             yield Stage(None, wire=_pick(channels, source))
-
-
-def _sums(
-    block: Any, source: str, result: str, shift: int, output: Format | None
-) -> Iterator[Stage]:
-    """A block that gives sums, half of ``2**shift`` more than they are, and what becomes of
-    them."""
-    yield Stage.of(Piped(block, source, result))
-    if output is not None:
-        shape = block.signature.members[result].shape
-        yield Stage.of(Piped(Requantised(shape, shift, output)))
 
 
 def _pick(channels: Iterable[int], source: Kind) -> Callable[[Value], Value]:
@@ -148,9 +137,30 @@ def _convolution(
     codes = data.ArrayLayout(encoder.levels, encoder.codebooks)
     outside = encoder(np.zeros((1, source.channels), np.int64))[0].tolist()
     yield Stage.of(Window(codes, operation.windows, raster, frame, outside))
-    half = 1 << operation.shift >> 1 if operation.output is not None else 0
-    sums = AllSums(layer.tables, layer.bias + half)
-    yield from _sums(sums, "codes", "sums", operation.shift, operation.output)
+    sums = Sums(layer.tables, layer.bias + _half(layer))
+    yield Stage.of(Piped(sums, "codes", "sums"))
+    yield from _requantised(sums.signature.members["sums"].shape, layer)
+
+
+def _dense(operation: Dense, lut_inputs: int) -> Iterator[Stage]:
+    products = Multipliers(
+        operation.weights,
+        operation.input,
+        bias=operation.bias + _half(operation),
+        lut_inputs=lut_inputs,
+    )
+    yield Stage.of(Piped(products, "x", "y"))
+    yield from _requantised(products.signature.members["y"].shape, operation)
+
+
+def _half(operation: Layer | Dense) -> int:
+    """Rounding is to add one half and to cut; the bias does the former."""
+    return 0 if operation.output is None else 1 << operation.shift >> 1
+
+
+def _requantised(sums: data.ArrayLayout, operation: Layer | Dense) -> Iterator[Stage]:
+    if operation.output is not None:
+        yield Stage.of(Piped(Requantised(sums, operation.shift, operation.output)))
 
 
 def _pool(operation: MaxPool, source: Kind, raster: Raster, frame: Frame) -> Iterator[Stage]:

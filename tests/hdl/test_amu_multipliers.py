@@ -38,6 +38,13 @@ def test_outputs_without_weights_are_0(hold_pipeline):
     assert Multipliers(0 * weights, Format(3)).latency == 0
 
 
+def test_a_bias_comes_on_top(hold_pipeline):
+    weights, bias = np.array([[0, 3], [0, -1]]), np.array([-5, 9])
+    rows = np.arange(8).reshape(4, 2)
+    component = Multipliers(weights, Format(3), bias=bias)
+    hold_pipeline(component, "x", rows, "y", rows @ weights + bias)
+
+
 def test_wrong_numbers_are_refused():
     with pytest.raises(ValueError, match=r"integers \[inputs, outputs\], not float64"):
         Multipliers(np.ones((2, 2)), Format(2))
