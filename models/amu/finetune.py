@@ -105,6 +105,23 @@ def finetune(
     return Tuned(model.integers(), tuple(losses))
 
 
+def shifted(size: tuple[int, int], pixels: int) -> Augment:
+    """Moves each image by up to so many pixels up, down, left and right; zeros come in.
+
+    Rows are images of ``size`` (height, width), channels last, flattened or not.
+    """
+
+    def augment(rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        images = rows.reshape(len(rows), *size, -1)
+        padded = functional.pad(images, (0, 0, pixels, pixels, pixels, pixels))
+        down, right = torch.randint(2 * pixels + 1, (2, len(rows), 1), generator=random)
+        y, x = down + torch.arange(size[0]), right + torch.arange(size[1])
+        each = torch.arange(len(rows))[:, None, None]
+        return padded[each, y[:, :, None], x[:, None, :]].reshape(rows.shape)
+
+    return augment
+
+
 class Trainable(nn.Module):
     """A network whose tables and thresholds have gradients."""
 

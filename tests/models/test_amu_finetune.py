@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from thresher.models.amu.examples import EXAMPLES, mlp, random_layer
-from thresher.models.amu.finetune import Schedule, Trainable, finetune
+from thresher.models.amu.finetune import Schedule, Trainable, finetune, shifted
 from thresher.models.amu.network import Network, Node
 from thresher.models.amu.operations import Input, Lookup
 from thresher.models.amu.streamline import streamline
@@ -123,6 +123,18 @@ def test_losses_and_augmentation_of_ones_own():
     )  # fmt: skip
     assert seen == [40, 40, 20] * 2
     assert tuned.network.kinds[-1].shape == (5,)
+
+
+def test_shifted_images():
+    """Each is one of the nine, with zeros where nothing was; flattened or not."""
+    images = torch.arange(1, 61).reshape(1, 4, 5, 3).repeat(200, 1, 1, 1)
+    moved = shifted((4, 5), 1)(images, torch.Generator().manual_seed(0))
+    wide = np.zeros((6, 7, 3), int)
+    wide[1:5, 1:6] = images[0]
+    windows = {wide[y : y + 4, x : x + 5].tobytes() for y in range(3) for x in range(3)}
+    assert {image.numpy().tobytes() for image in moved} == windows
+    flat = shifted((4, 5), 1)(images.flatten(1), torch.Generator().manual_seed(0))
+    assert (flat == moved.flatten(1)).all()
 
 
 def test_arguments_that_do_not_fit():
