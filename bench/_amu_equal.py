@@ -10,11 +10,13 @@ import numpy as np
 
 from ..fpga.devices import device
 from ..fpga.yosys import synthesise
+from ..hdl.amu.multipliers import Multipliers
 from ..hdl.amu.unrolled import Unrolled
 from ..models import data
 from ..models.amu.encoder import Encoder
 from ..models.amu.layer import Format, Layer
-from ..models.amu.learn import Learned, learn
+from ..models.amu.learn import learn
+from ..models.amu.tables import quantise as quantise_tables
 from ._curves import Figure, Panel, Series, draw
 from ._quantised import Affine, Product, quantise
 from .report import Progress, Row, show
@@ -36,8 +38,6 @@ WIDTHS = ((1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (4, 4), (8, 8))
 QUICK = ("AR(1)", ((4, 4), (8, 4)), ((1, 1), (1, 2), (2, 2)))
 _OUTPUTS = 2
 """Of 8-bit multipliers so many columns are synthesised, and the others are taken to be alike."""
-_FACTS = {(1, 1): 0.629, (2, 2): 0.375, (3, 3): 0.090, (4, 4): 0.026}
-"""Error on AR(1) of weights rounded column by column, as was measured elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -90,43 +90,60 @@ def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
 
 def products(progress: Progress) -> Iterator[Product | Row]:
     """The products, or why one is not there."""
-    try:
-        stored = data.load("halut_bolt_small.npz")
-        parts = (stored[f"ar1_{part}"].astype(np.float64) for part in ("A_train", "A_test", "B"))
-        yield Product("AR(1)", *parts)
-    except data.MissingData as missing:
-        yield Row.skip("AR(1): area at equal error", str(missing))
+    for name, load in (("AR(1)", _ar1), ("digits", _digits), ("MNIST", _mnist)):
+        progress(f"{name}: rows")
+        try:
+            yield Product(name, *load())
+        except data.MissingData as missing:
+            yield Row.skip(f"{name}: area at equal error", str(missing))
+
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _ar1() -> Arrays:
+    stored = data.load("halut_bolt_small.npz")
+    train, test, weight = (stored[f"ar1_{part}"] for part in ("A_train", "A_test", "B"))
+    return train.astype(np.float64), test.astype(np.float64), weight.astype(np.float64)
+
+
+def _digits() -> Arrays:
+    rows, weight = data.digits()[0].astype(np.float64), data.load("halut_bolt_small.npz")["digits_B"]
+    return rows[:1400], rows[1400:], weight.astype(np.float64)
+
+
+def _mnist() -> Arrays:
+    """The last layer of a network, which gives the classes."""
+    stored = data.load("mnist_fc_halut.npz")
+    rows = data.mnist(fetch=True)[0] / 255
+    for layer in range(2):
+        rows = np.maximum(rows @ stored[f"W{layer}"] + stored[f"b{layer}"], 0)
+    return rows[:8000], rows[8000:], stored["W2"].astype(np.float64)
 
 
 def lookup(product: Product, codebooks: int, levels: int) -> Cost:
-    """A layer learnt from the training rows: inputs and tables of 8 bits."""
+    """A layer learnt from the training rows, for inputs and with tables of 8 bits."""
     inputs = Affine.fit(product.train, 8)
-    targets = product.train @ product.weight
-    learned = learn(inputs(product.train), targets=targets, codebooks=codebooks, levels=levels)
-    layer, scale = integers(learned)
-    sums = layer(inputs(product.test))
-    area = synthesise(Unrolled(layer), device(DEVICE)).resources
-    return Cost(
-        LOOKUP, f"C = {codebooks}, K = {1 << levels}", product.error(sums * scale),
-        area.lut, area.ff, Unrolled(layer).latency,
+    learned = learn(
+        inputs(product.train), inputs.step * product.weight,
+        targets=product.train @ product.weight, codebooks=codebooks, levels=levels,
     )  # fmt: skip
-
-
-def integers(learned: Learned, bits: int = 8) -> tuple[Layer, float]:
-    """A layer with tables of ``bits`` bits for inputs of 8, and what a sum of 1 stands for."""
-    least = learned.tables.min(axis=1, keepdims=True)
-    tables = learned.tables - least
-    scale = float(tables.max()) / ((1 << bits) - 1) or 1.0
-    bias = np.rint((learned.bias + least.sum(axis=(0, 1))) / scale).astype(np.int64)
+    tables = quantise_tables(learned.tables, learned.bias)
     thresholds = np.floor(learned.encoder.thresholds).clip(-1, 255).astype(np.int64)
-    encoder = Encoder(learned.encoder.dims, thresholds)
-    return Layer(encoder, np.rint(tables / scale).astype(np.int64), bias, Format(8)), scale
+    layer = Layer(Encoder(learned.encoder.dims, thresholds), tables.tables, tables.bias)
+    guess = layer(inputs(product.test)) / tables.scale
+    return _of_layer(LOOKUP, layer, product.error(guess))
+
+
+def _of_layer(family: str, layer: Layer, error: float) -> Cost:
+    name = f"C = {layer.encoder.codebooks}, K = {layer.encoder.prototypes}"
+    engine = Unrolled(layer)
+    area = synthesise(engine, device(DEVICE)).resources
+    return Cost(family, name, error, area.lut, area.ff, engine.latency)
 
 
 def multipliers(product: Product, weights: int, inputs: int, family: str) -> Cost:
     """An exact product of integers of so many bits, the weights constants."""
-    from ..hdl.amu.multipliers import Multipliers
-
     found = quantise(product, weights, Affine.fit(product.train, inputs), SWEEPS[family])
     whole = found.weights
     columns = _OUTPUTS if weights == 8 else whole.shape[1]

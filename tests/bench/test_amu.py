@@ -8,8 +8,6 @@ from thresher.bench import _amu_equal
 from thresher.bench._amu_equal import FITTED, LOOKUP, ROUNDED, Cost, at_error, figure, front
 from thresher.bench._quantised import Affine, Product, grid, quantise
 from thresher.models import data
-from thresher.models.amu.encoder import Encoder
-from thresher.models.amu.learn import Learned
 
 
 def a_product(seed=0, inputs=6, outputs=3, rows=200):
@@ -144,13 +142,3 @@ def test_ratios_are_those_at_equal_error():
     ]  # fmt: skip
 
 
-def test_a_layer_of_integers_stays_near_what_was_learnt():
-    rng = np.random.default_rng(3)
-    encoder = Encoder(rng.integers(0, 9, (5, 3)), rng.uniform(-20, 280, (5, 7)))
-    learned = Learned(encoder, rng.normal(size=(5, 8, 4)), rng.normal(size=4))
-    layer, scale = _amu_equal.integers(learned)
-    assert layer.tables.min() == 0
-    assert layer.tables.max() == 255
-    rows = rng.integers(0, 256, (300, 9))
-    off = np.abs(layer(rows) * scale - learned(rows))
-    assert 0 < off.max() <= (5 + 1) * scale / 2  # of each table and of the bias half a step
