@@ -8,22 +8,37 @@ import pytest
 from thresher.hdl.amu_network.pipeline import Pipeline
 from thresher.hdl.amu_network.schedule import Arrival
 from thresher.hdl.amu_network.workloads import WORKLOADS, beats, pipeline, results_of
-from thresher.models.amu.examples import chain, mlp, residual
+from thresher.models.amu.examples import chain, mlp, random_convolution
 from thresher.models.amu.files import save
 from thresher.models.amu.layer import Format
 from thresher.models.amu.network import Network, Node
 from thresher.models.amu.network_config import AmuNetworkConfig
-from thresher.models.amu.operations import Input, Lookup
+from thresher.models.amu.operations import Add, Concat, Input, Lookup
 from thresher.models.amu.streamline import needed, streamline
 from thresher.models.data import MissingData
 from thresher.sim import stalls
 from thresher.sim.beats import pack, unpack
 from thresher.sim.verilator import run
 
+
+def skip():
+    """Two branches that wait, one behind the other; the result is an image."""
+    rng = np.random.default_rng(0)
+    small = {"codebooks": 1, "levels": 2}
+    signed = Format(8, signed=True)
+    return Network((
+        Node("x", Input((3, 5, 2))),
+        Node("a", random_convolution(rng, 2, 2, output=signed, **small), (0,)),
+        Node("sum", Add(Format(8), (0, 1), 1), (0, 1)),
+        Node("b", random_convolution(rng, 2, 1, **small), (2,)),
+        Node("both", Concat(), (2, 3)),
+    ))  # fmt: skip
+
+
 NETWORKS = {
     "mlp": (mlp(0, (21, 12, 5)), 4),
-    "chain": (chain(1, 6, 5, 3), 2),
-    "residual": (residual(2, 3, 5, 2), 1),
+    "chain": (chain(1, 6, 5, 2), 2),
+    "skip": (skip(), 1),
 }
 LATE = np.arange(4093) > 1500
 
@@ -92,8 +107,8 @@ def test_late_frames_fall_in(name):
 def test_a_frame_takes_the_beats_of_its_pixels():
     component = made("chain")  # 6 x 5 pixels of 2 channels; strides make that 8 x 8 slots
     assert component.cycles(11) - component.cycles(10) == 8 * 8
-    component = made("residual")  # 3 x 5 pixels of 3 channels, and no strides
-    assert component.cycles(11) - component.cycles(10) == 3 * 5 * 3
+    component = made("skip")  # 3 x 5 pixels of 2 channels, and no strides
+    assert component.cycles(11) - component.cycles(10) == 3 * 5 * 2
     component = made("mlp")
     assert component.cycles(11) - component.cycles(10) == 6
 
@@ -111,8 +126,8 @@ def test_a_layer_has_its_own_latency_and_little_more():
 
 def test_queues_are_as_deep_as_they_must_be(monkeypatch):
     """One place less, and pixels are lost."""
-    network, lanes = NETWORKS["residual"]
-    assert made("residual").queues()["sum"][1] == 0
+    network, lanes = NETWORKS["skip"]
+    assert made("skip").queues()["sum"][1] == made("skip").queues()["both"][1] == 0
     waiting = Arrival.waiting
     monkeypatch.setattr(Arrival, "waiting", lambda *a: max(waiting(*a) - 1, 0))
     component = Pipeline(network, lanes)
