@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...models.amu.config import AmuConfig
 from ..lib.arith import count_ones
+from .constant import Constant
 from .contents import Contents, fixed_layer
 from .descent import Pipelined, Serial
 from .replay import Replay
@@ -52,7 +53,30 @@ class Amu(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        accept, leave = Signal(), Signal()
+        i, o = self._rows(m, accept, leave)
+        m.d.comb += [
+            i.payload.eq(self.x.payload),
+            i.valid.eq(self.x.valid & accept),
+            self.x.ready.eq(i.ready & accept),
+            leave.eq(self.y.valid & self.y.ready & self.y.p.last),
+        ]
+        wiring.connect(m, o, wiring.flipped(self.y))
+        with m.If(leave):
+            m.d.sync += self.rows.eq(self.rows + 1)
+        with m.If(self.x.ready & ~self.x.valid):
+            m.d.sync += self.wait_input.eq(self.wait_input + 1)
+        with m.If(self.y.valid & ~self.y.ready):
+            m.d.sync += self.wait_output.eq(self.wait_output + 1)
+        return m
+
+    def _rows(self, m, accept, leave):
+        """What rows go through: its input and its output.  ``accept``: rows may come."""
         shape, contents = self._shape, None
+        if shape.unrolled:
+            m.submodules.constant = constant = Constant(shape)
+            m.d.comb += accept.eq(1)
+            return constant.i, constant.o
         if self.config.contents == "fixed":
             contents = Contents.of(self.config, fixed_layer(self.config))
         m.submodules.descent = descent = (Serial if shape.serial else Pipelined)(shape, contents)
@@ -63,26 +87,11 @@ class Amu(wiring.Component):
             m.submodules.replay = replay = Replay(shape)
             wiring.connect(m, descent.o, replay.i)
             wiring.connect(m, replay.o, tables.i)
-        wiring.connect(m, tables.o, wiring.flipped(self.y))
-
-        leave, accept = Signal(), Signal()
-        m.d.comb += [
-            leave.eq(self.y.valid & self.y.ready & self.y.p.last),
-            descent.i.payload.eq(self.x.payload),
-            descent.i.valid.eq(self.x.valid & accept),
-            self.x.ready.eq(descent.i.ready & accept),
-        ]
         if contents is None:
             self._load(m, descent, tables, accept, leave)
         else:
             m.d.comb += accept.eq(1)
-        with m.If(leave):
-            m.d.sync += self.rows.eq(self.rows + 1)
-        with m.If(self.x.ready & ~self.x.valid):
-            m.d.sync += self.wait_input.eq(self.wait_input + 1)
-        with m.If(self.y.valid & ~self.y.ready):
-            m.d.sync += self.wait_output.eq(self.wait_output + 1)
-        return m
+        return descent.i, tables.o
 
     def _load(self, m, descent, tables, accept, leave):
         """Takes what is loaded while no row is under way, and rows while all is loaded."""

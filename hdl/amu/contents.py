@@ -37,8 +37,7 @@ class Contents:
         half = 1 << config.shift >> 1
         tables, bias = tables - least[:, None], layer.bias + least.sum(axis=0) + half
         _check_range(config, tables, bias)
-        if config.input_kind == "float16":  # as the bits of negative numbers are compared
-            thresholds = np.maximum(thresholds - (thresholds < 0), config.input.limits[0])
+        thresholds = compared(config, thresholds)
         lanes, outputs = config.parallel_codebooks, config.parallel_outputs
         fill = shape.groups * lanes - config.codebooks
         more = shape.folds * outputs - config.outputs
@@ -79,6 +78,14 @@ class Contents:
     def bias_words(self) -> list[int]:
         """The words of the biases, by fold."""
         return packed(self.bias, self.shape.config.bias_bits)
+
+
+def compared(config: AmuConfig, thresholds: np.ndarray) -> np.ndarray:
+    """Thresholds as the engine compares them: among half-precision numbers, there is one between
+    those below zero and zero, the negative zero."""
+    if config.input_kind != "float16":
+        return thresholds
+    return np.maximum(thresholds - (thresholds < 0), config.input.limits[0])
 
 
 def packed(values: np.ndarray, bits: int) -> list[int]:

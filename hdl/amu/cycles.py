@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from . import constant
 from .shape import Shape
 
 TEXT = (
@@ -9,6 +10,7 @@ TEXT = (
     "levels where folds = 1, levels + 2 where folds < levels, else "
     "3 + (groups - 1) * (levels - 1); groups = ceil(codebooks / parallel_codebooks), "
     "folds = ceil(outputs / parallel_outputs), depth = ceil(log2(parallel_codebooks)); "
+    "fixed contents, everything at once: rows and a latency of at most levels + depth + 3; "
     "loading: groups * parallel_codebooks * 2**levels * folds * parallel_outputs / load_port"
 )
 """For people."""
@@ -33,6 +35,8 @@ def timing(shape: Shape, rows: int) -> Timing:
 def latency(shape: Shape) -> int:
     """Cycles from the transfer of a row's last beat to when its first results are offered, where
     no row is before it."""
+    if shape.unrolled:
+        return constant.latency(shape)
     levels = shape.config.levels
     codes = 3 if shape.serial else levels + 2 * (shape.folds > 1)
     return codes + shape.depth + 2 + (shape.config.output is not None)

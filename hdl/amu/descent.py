@@ -18,6 +18,14 @@ from .shape import Shape
 from .store import Store
 
 
+def comparable(shape: Shape, value: Value) -> Value:
+    """An input as it is compared: its bits, read as an integer, order half-precision numbers."""
+    if shape.config.input_kind != "float16":
+        return value
+    # Among negative numbers more magnitude is less; thresholds of zero are positive.
+    return Cat(value[:15] ^ value[15].replicate(15), value[15]).as_signed()
+
+
 class _Descent(Component):
     """What both have in common.
 
@@ -50,13 +58,6 @@ class _Descent(Component):
         m.d.sync += group.eq(following)
         return group, following
 
-    def _value(self, value: Value) -> Value:
-        """An input as it is compared."""
-        if self._shape.config.input_kind != "float16":
-            return value
-        # Among negative numbers more magnitude is less; thresholds of zero are positive.
-        return Cat(value[:15] ^ value[15].replicate(15), value[15]).as_signed()
-
 
 class Pipelined(_Descent):
     """A comparator for each level; a beat a cycle, latency ``levels``."""
@@ -88,7 +89,7 @@ class Pipelined(_Descent):
     ) -> None:
         shape = self._shape
         levels = shape.config.levels
-        values = [self._value(value) for value in self.i.payload[lane]]
+        values = [comparable(self._shape, value) for value in self.i.payload[lane]]
         code: Value = Const(0, 0)
         address: Value = following
         for level in range(levels):
@@ -170,7 +171,7 @@ class Serial(_Descent):
             with m.Switch(level):
                 for number in range(levels):
                     with m.Case(number):
-                        m.d.comb += value.eq(self._value(self.i.payload[lane][number]))
+                        m.d.comb += value.eq(comparable(shape, self.i.payload[lane][number]))
             # A pair is read again and again until it has been used.
             pair_next = Mux(step, Mux(last, 0, node[:-1]), node[1:])
             m.d.comb += [

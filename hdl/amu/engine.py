@@ -16,14 +16,16 @@ def random_config(rng: np.random.Generator) -> AmuConfig:
     kinds: tuple[Literal["unsigned", "signed", "float16"], ...] = ("unsigned", "signed", "float16")
     kind = kinds[int(rng.choice(3, p=[0.5, 0.3, 0.2]))]
     codebooks, outputs = int(rng.integers(1, 13)), int(rng.integers(1, 13))
-    across = int(rng.integers(1, outputs + 1))
+    fixed = bool(rng.random() < 0.4)
+    at_once = fixed and bool(rng.random() < 0.4)
+    across = outputs if at_once else int(rng.integers(1, outputs + 1))
     ports = [port for port in range(1, across + 1) if across % port == 0]
     requantised, shift = bool(rng.random() < 0.6), int(rng.integers(0, 8))
     return AmuConfig(
         codebooks=codebooks,
         levels=int(rng.integers(2, 7 if rng.random() < 0.2 else 5)),
         outputs=outputs,
-        parallel_codebooks=int(rng.integers(1, codebooks + 1)),
+        parallel_codebooks=codebooks if at_once else int(rng.integers(1, codebooks + 1)),
         parallel_outputs=across,
         input_kind=kind,
         input_bits=16 if kind == "float16" else int(rng.integers(1, 17)),
@@ -32,7 +34,8 @@ def random_config(rng: np.random.Generator) -> AmuConfig:
         output_bits=int(rng.integers(1, 12)) if requantised else 0,
         output_signed=requantised and bool(rng.random() < 0.5),
         shift=shift if requantised else 0,
-        contents="fixed" if rng.random() < 0.3 else "loaded",
+        contents="fixed" if fixed else "loaded",
+        lut_inputs=4 if rng.integers(2) else 6,
         load_port=int(rng.choice([0, *ports])),
         seed=int(rng.integers(1000)),
     )

@@ -41,6 +41,11 @@ class Shape:
         return self.config.parallel_outputs // self.config.port
 
     @property
+    def unrolled(self) -> bool:
+        """Whether there is a cycle a row and nothing is loaded: logic instead of memories."""
+        return self.groups == self.folds == 1 and self.config.contents == "fixed"
+
+    @property
     def serial(self) -> bool:
         """Whether one comparator does all levels: there is time as codes are used so often."""
         return self.folds >= self.config.levels

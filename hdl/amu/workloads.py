@@ -147,13 +147,15 @@ def _choosing(layer: Layer, codes: np.ndarray) -> np.ndarray:
 
 
 def _fitted(config: AmuConfig, layer: Layer, **formats: Any) -> AmuConfig:
-    """The engine of ``layer``, as parallel as ``config``."""
-    across = min(config.parallel_outputs, layer.outputs)
-    return AmuConfig.fit(
-        layer,
-        parallel_codebooks=min(config.parallel_codebooks, layer.encoder.codebooks),
+    """The engine of ``layer``, as parallel as ``config`` and with no fewer bits."""
+    needed = AmuConfig.fit(layer)
+    across = min(config.parallel_outputs, needed.outputs)
+    return needed.replace(
+        parallel_codebooks=min(config.parallel_codebooks, needed.codebooks),
         parallel_outputs=across,
         load_port=config.load_port if config.load_port and across % config.load_port == 0 else 0,
+        table_bits=max(config.table_bits, needed.table_bits),
+        bias_bits=max(config.bias_bits, needed.bias_bits),
         **formats,
     )
 

@@ -68,6 +68,9 @@ class AmuConfig(EngineConfig):
     """SHA-256 of ``file``, found when left out; another file is refused."""
     seed: int = parameter(0, ge=0, le=2**31 - 1)
     """Fixed contents without a file are drawn at random from it."""
+    lut_inputs: Literal[4, 6] = parameter(6, unit="inputs")
+    """Of the device's look-up tables, for which contents that are fixed are laid out where
+    everything happens at once."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},

@@ -80,6 +80,19 @@ def test_a_row_a_cycle():
     assert set(np.diff(y)) == {1}
 
 
+@pytest.mark.parametrize("name", ["ties", "extremes"])
+def test_fixed_contents_all_at_once(name):
+    config = AmuConfig(
+        codebooks=6, levels=3, outputs=5, parallel_codebooks=6, parallel_outputs=5,
+        input_kind="float16", input_bits=16, output_bits=7, shift=2, contents="fixed",
+    )  # fmt: skip
+    hold(config, name, "random")
+    run = hold(config, name).run
+    waits = run.output_cycles["y"] - run.input_cycles["x"]
+    assert set(waits) == {cycles.latency(Shape(config))}
+    assert waits[0] <= config.levels + 3 + 3  # ceil(log2 6)
+
+
 @pytest.mark.parametrize("vectors", ["C16M8", "C32M32", "corner_C16M8"])
 def test_halut_is_not_faster(vectors):
     """One codebook a cycle and all outputs at once, as its RTL: sums of IEEE comparisons."""
