@@ -7,8 +7,8 @@ then fitted for all of the kernel's offsets at once.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from math import ceil, floor, log2
+from dataclasses import dataclass, replace
+from math import log2
 from typing import Any
 
 import numpy as np
@@ -16,32 +16,15 @@ import torch
 from torch import nn
 
 from .convolution import Convolution, MaxPool, Patches
-from .encoder import Encoder
-from .layer import Format, Layer
-from .learn import learn
+from .layer import Layer
+from .layers import Choice, Place, by_lookup, exactly
 from .modules import Affine, Flat, Given, Join, Pool, Step, Sum, evaluate, steps
-from .network import Network, Node, Operation
+from .network import Network, Node, Operation, in_blocks
 from .operations import Add, Concat, Dense, Flatten, Input, Lookup
-from .ridge import Normal
 from .scales import Scale, choose
 from .streamline import streamline
 
-
-@dataclass(frozen=True)
-class Choice:
-    """How a ``Linear`` or ``Conv2d`` is converted."""
-
-    length: float = 8
-    """Inputs (channels, in a convolution) for each codebook."""
-    codebooks: int | None = None
-    """Where ``length`` shall not say how many."""
-    levels: int = 4
-    table_bits: int = 8
-    """Of an entry, from the least of its column; of a signed weight where ``exact``."""
-    exact: bool = False
-    """Multiplies by integer weights instead."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """More arguments for :func:`.learn.learn`."""
+__all__ = ["Choice", "Conversion", "Converted", "Report", "centred_error", "convert"]
 
 
 @dataclass(frozen=True)
@@ -145,13 +128,10 @@ def convert(
         )
     exact = evaluate(graph, rows)
     scales = choose(graph, exact, input_bits, bits)
-    builder = _Builder(graph, scales, samples, np.random.default_rng(seed))
-    trained = [value.numpy() for value in exact]
-    builder.begin(rows.numpy())
+    builder = _Builder(graph, exact, scales, samples, np.random.default_rng(seed))
     for place, step in enumerate(graph[1:], 1):
         progress(f"converting {step.name}")
-        how = (layers or {}).get(step.name, choice or Choice())
-        builder.follow(place, step, how, trained)
+        builder.follow(place, step, (layers or {}).get(step.name, choice or Choice()))
     network = Network(tuple(builder.nodes))
     conversion = Conversion(network, scales[0].step, builder.last_step, Report((), 0, None, None))
     checked = rows if validation is None else _channels_last(validation)
@@ -162,44 +142,33 @@ class _Builder:
     """Nodes for steps, and what they give for the calibration rows."""
 
     def __init__(
-        self, graph: tuple[Step, ...], scales: list[Scale], samples: int, rng: np.random.Generator
+        self,
+        graph: tuple[Step, ...],
+        exact: list[torch.Tensor],
+        scales: list[Scale],
+        samples: int,
+        rng: np.random.Generator,
     ):
-        self.graph, self.scales, self.samples, self.rng = graph, scales, samples, rng
-        self.nodes: list[Node] = []
-        self.values: list[np.ndarray] = []
+        self.graph, self.exact, self.scales = graph, exact, scales
+        self.samples, self.rng = samples, rng
+        rows = scales[0].whole(exact[0].numpy())
+        self.nodes = [Node(graph[0].name, Input(rows.shape[1:], scales[0].format))]
+        self.values = [rows]
         """What each node gives."""
-        self.places: list[int] = []
+        self.places = [0]
         """The node that gives what a step gives."""
         self.steps: dict[int, float] = {}
         """What 1 stands for in the sums of a layer's node, before they are rounded."""
         self.last_step = scales[-1].step
 
-    def begin(self, rows: np.ndarray) -> None:
-        """The input."""
-        scale = self.scales[0]
-        self._put(Node(self.graph[0].name, Input(rows.shape[1:], scale.format)), scale.whole(rows))
-        self.places.append(0)
-
-    def follow(self, place: int, step: Step, choice: Choice, exact: list[np.ndarray]) -> None:
-        """The node, or nodes, of a step, where steps' ``exact`` values are these."""
-        sources = tuple(self.places[s] for s in step.sources)
-        operation = step.operation
-        if isinstance(operation, Affine):
-            with torch.no_grad():
-                target = operation.sums(torch.from_numpy(exact[step.sources[0]])).numpy()
-            operation, sources, sum_step = self._layer(place, step, choice, target)
-            self.steps[len(self.nodes)] = sum_step
-            if place == len(self.graph) - 1:
-                self.last_step = sum_step
+    def follow(self, place: int, step: Step, choice: Choice) -> None:
+        """The node, or nodes, of a step."""
+        if isinstance(step.operation, Affine):
+            self._layer(place, step, choice)
         else:
-            operation = self._plain(place, step)
-        node = Node(step.name, operation, sources)
-        self._put(node, operation(*(self.values[s] for s in sources)))
+            sources = tuple(self.places[s] for s in step.sources)
+            self._put(step.name, self._plain(place, step), sources)
         self.places.append(len(self.nodes) - 1)
-
-    def _put(self, node: Node, value: np.ndarray) -> None:
-        self.nodes.append(node)
-        self.values.append(value)
 
     def _plain(self, place: int, step: Step) -> Operation:
         match step.operation:
@@ -218,121 +187,32 @@ class _Builder:
             case Given() | Affine():
                 raise AssertionError("is converted elsewhere")
 
-    def _layer(
-        self, place: int, step: Step, choice: Choice, target: np.ndarray
-    ) -> tuple[Operation, tuple[int, ...], float]:
-        """A layer's operation, its sources, and what 1 stands for in its sums."""
+    def _layer(self, place: int, step: Step, choice: Choice) -> None:
         affine, (source,) = step.operation, step.sources
         assert isinstance(affine, Affine)
-        before, node = self.scales[source], self.places[source]
-        after = None if place == len(self.graph) - 1 else self.scales[place]
+        node = self.places[source]
+        with torch.no_grad():
+            targets = affine.sums(self.exact[source]).numpy()
+        last = place == len(self.graph) - 1
+        scales = (self.scales[source], None if last else self.scales[place])
+        where = Place(self.values[node], targets, *scales)
         if choice.exact:
+            operation, sum_step = exactly(affine, where, choice)
             if affine.is_convolution:
                 height, width = affine.weight.shape[2:]
                 patches = Patches((height, width), affine.stride, affine.padding)
-                self._put(
-                    Node(f"{step.name} patches", patches, (node,)), patches(self.values[node])
-                )
+                self._put(f"{step.name} patches", patches, (node,))
                 node = len(self.nodes) - 1
-            operation, sum_step = _dense(affine, before, after, choice.table_bits)
-            return operation, (node,), sum_step
-        rows = self.values[node]
-        if affine.is_convolution:
-            encoder, tables, bias = self._learn_convolution(affine, rows, target, choice)
         else:
-            weight = affine.weight.T.double().numpy() * before.step
-            encoder, tables, bias = self._learn_vectors(rows, weight, target, choice)
-        encoder = _whole(encoder, before.format)
-        tables, bias, shift, sum_step = _quantise(tables, bias, choice.table_bits, after)
-        last = (before.format, shift, after and after.format)
-        if affine.is_convolution:
-            shape = (affine.stride, affine.padding)
-            return Convolution(encoder, tables, bias, *shape, *last), (node,), sum_step
-        return Lookup(Layer(encoder, tables, bias, *last)), (node,), sum_step
+            operation, sum_step = by_lookup(affine, where, choice, self.samples, self.rng)
+        if last:
+            self.last_step = sum_step
+        self.steps[len(self.nodes)] = sum_step
+        self._put(step.name, operation, (node,))
 
-    def _learn_vectors(
-        self, rows: np.ndarray, weight: np.ndarray, target: np.ndarray, choice: Choice
-    ) -> tuple[Encoder, np.ndarray, np.ndarray]:
-        rows, target = rows.reshape(-1, rows.shape[-1]), target.reshape(-1, target.shape[-1])
-        chosen = self._sample(len(rows))
-        learned = learn(
-            rows[chosen], weight, targets=target[chosen],
-            codebooks=_codebooks(choice, rows.shape[-1]), levels=choice.levels, **choice.options,
-        )  # fmt: skip
-        return learned.encoder, learned.tables, learned.bias
-
-    def _learn_convolution(
-        self, affine: Affine, images: np.ndarray, target: np.ndarray, choice: Choice
-    ) -> tuple[Encoder, np.ndarray, np.ndarray]:
-        """An encoder of the pixels, and tables [height, width, codebooks, prototypes, outputs]."""
-        outputs, channels, height, width = affine.weight.shape
-        py, px = affine.padding
-        padded = np.pad(images, ((0, 0), (py, py), (px, px), (0, 0)))
-        pixels = padded.reshape(-1, channels)
-        weight = affine.weight.permute(1, 2, 3, 0).reshape(channels, -1).double().numpy()
-        learned = learn(
-            pixels[self._sample(len(pixels))], weight,
-            codebooks=_codebooks(choice, channels), levels=choice.levels, **choice.options,
-        )  # fmt: skip
-        codes = learned.encoder(pixels).reshape(*padded.shape[:3], -1)
-        window = Patches((height, width), affine.stride)(codes).reshape(
-            len(target[..., 0].ravel()), -1
-        )
-        chosen = self._sample(len(window))
-        fitted = target.reshape(-1, outputs)[chosen].astype(np.float64)
-        prototypes = learned.encoder.prototypes
-        tables, bias = Normal(window[chosen], fitted, prototypes).solve()
-        return learned.encoder, tables.reshape(height, width, -1, prototypes, outputs), bias
-
-    def _sample(self, rows: int) -> np.ndarray:
-        if rows <= self.samples:
-            return np.arange(rows)
-        return np.sort(self.rng.choice(rows, self.samples, replace=False))
-
-
-def _codebooks(choice: Choice, inputs: int) -> int:
-    return choice.codebooks or ceil(inputs / choice.length)
-
-
-def _whole(encoder: Encoder, format: Format) -> Encoder:
-    """The same encoder of integers, with integer thresholds: x > t is x > floor(t)."""
-    low, high = format.limits
-    thresholds = np.floor(np.clip(encoder.thresholds, low - 1, high)).astype(np.int64)
-    return Encoder(encoder.dims, thresholds)
-
-
-def _quantise(
-    tables: np.ndarray, bias: np.ndarray, bits: int, after: Scale | None
-) -> tuple[np.ndarray, np.ndarray, int, float]:
-    """Unsigned tables, bias, shift, and what 1 stands for in their sums.
-
-    The widest column takes all of ``bits`` bits, or more than half of them where a shift by a
-    power of two must lead to the steps of ``after``.
-    """
-    least = tables.min(axis=-2, keepdims=True)
-    widest = float((tables.max(axis=-2, keepdims=True) - least).max()) or 1.0
-    shift, step = 0, widest / (2**bits - 1)
-    if after is not None:
-        shift = max(floor(log2(after.step / step)), 0)
-        step = after.step / 2**shift
-    whole = np.rint((tables - least) / step).astype(np.int64)
-    total = bias + least.reshape(-1, len(bias)).sum(axis=0)
-    return whole, np.rint(total / step).astype(np.int64), shift, step
-
-
-def _dense(affine: Affine, before: Scale, after: Scale | None, bits: int) -> tuple[Dense, float]:
-    """Exact integer weights, of windows where it is a convolution."""
-    weight = affine.weight.double().numpy()
-    if affine.is_convolution:
-        weight = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-    largest = float(np.abs(weight).max()) or 1.0
-    shift, step = 0, before.step * largest / (2 ** (bits - 1) - 1)
-    if after is not None:
-        shift = max(floor(log2(after.step / step)), 0)
-        step = after.step / 2**shift
-    whole = np.rint(weight.T * (before.step / step)).astype(np.int64)
-    bias = np.rint(affine.bias.double().numpy() / step).astype(np.int64)
-    return Dense(whole, bias, before.format, shift, after and after.format), step
+    def _put(self, name: str, operation: Operation, sources: tuple[int, ...]) -> None:
+        self.nodes.append(Node(name, operation, sources))
+        self.values.append(in_blocks(operation, *(self.values[s] for s in sources)))
 
 
 def _report(
@@ -353,7 +233,8 @@ def _report(
         node = network.nodes[place]
         with torch.no_grad():
             target = step.operation.sums(exact[step.sources[0]]).numpy()
-        sums = _without_rounding(node.operation)(values[node.sources[0]]) * builder.steps[place]
+        sums = in_blocks(_without_rounding(node.operation), values[node.sources[0]])
+        sums = sums * builder.steps[place]
         layers.append(_converted(node, centred_error(sums, target), kept[node.name]))
     accuracy = before = None
     if labels is not None:

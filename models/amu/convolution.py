@@ -7,6 +7,7 @@ kernel, and the layer before need only compute the channels that this encoder lo
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -123,7 +124,8 @@ class Convolution:
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """int64 [rows, height, width, codebooks]: the codes of the image's pixels."""
-        return self.encoder(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+        codes = self.encoder(x.reshape(-1, x.shape[-1]))
+        return codes.reshape(*x.shape[:-1], self.encoder.codebooks)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, height, width, outputs]"""
@@ -131,7 +133,7 @@ class Convolution:
         codes = self.windows.view(self.encode(x), outside)
         layer = self.window(x.shape[-1])
         sums = layer.sums(codes.reshape(-1, layer.encoder.codebooks))
-        return layer.requantise(sums).reshape(*codes.shape[:3], -1)
+        return layer.requantise(sums).reshape(*codes.shape[:3], layer.outputs)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Patches(Windows):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, height, width, window's values]"""
         patches = self.view(x, 0)
-        return patches.reshape(*patches.shape[:3], -1)
+        return patches.reshape(*patches.shape[:3], prod(patches.shape[3:]))
 
 
 @dataclass(frozen=True)

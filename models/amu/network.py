@@ -13,6 +13,7 @@
 The operations are those of :mod:`.operations` and :mod:`.convolution`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,16 +103,22 @@ class Network:
         """
         values: list[np.ndarray] = [self._input(rows)]
         for node in self.nodes[1:]:
-            values.append(node.operation(*(values[s] for s in node.sources)))
+            values.append(in_blocks(node.operation, *(values[s] for s in node.sources)))
         return values
 
-    def __call__(self, rows: np.ndarray, block: int = 256) -> np.ndarray:
-        """int64 [rows, *shape] of the last node; ``block`` rows at a time, to save memory."""
-        rows = self._input(rows)
-        blocks = [self.trace(rows[i : i + block])[-1] for i in range(0, len(rows), block)]
-        return np.concatenate(blocks) if blocks else np.zeros((0, *self.output.shape), np.int64)
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """int64 [rows, *shape] of the last node; needs less memory than :meth:`trace`."""
+        return in_blocks(lambda block: self.trace(block)[-1], self._input(rows))
 
     def _input(self, rows: np.ndarray) -> np.ndarray:
         first = self.nodes[0].operation
         assert isinstance(first, Input)
         return first(rows)
+
+
+def in_blocks(
+    compute: Callable[..., np.ndarray], *values: np.ndarray, block: int = 256
+) -> np.ndarray:
+    """``compute(*values)``, so many rows at a time: windows of images take much memory."""
+    starts = range(0, max(len(values[0]), 1), block)
+    return np.concatenate([compute(*(v[i : i + block] for v in values)) for i in starts])

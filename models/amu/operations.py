@@ -76,7 +76,7 @@ class Lookup:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, ..., outputs]"""
-        return self.layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+        return self.layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.layer.outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +201,7 @@ class Flatten:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, height * width * channels]"""
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), prod(x.shape[1:]))
 
 
 def reads(source: Kind, format: Format, channels: int, exactly: bool = False) -> None:

@@ -81,11 +81,10 @@ def test_network_gives_what_its_nodes_give():
         Node("both", Concat(), (1, 2)),
         Node("y", Lookup(last), (3,)),
     ))  # fmt: skip
-    x = rng.integers(256, size=(50, 9))
-    assert (network(x, block=7) == last(np.hstack([first(x), second(x)]))).all()
+    x = rng.integers(256, size=(600, 9))
+    assert (network(x) == last(np.hstack([first(x), second(x)]))).all()
     assert network.output.format == Format(6, True)
     assert network.consumers() == [[1, 2], [3], [3], [4], []]
-    assert network(x[:0]).shape == (0, 2)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -116,6 +115,13 @@ def test_files_that_hold_no_network(tmp_path):
     np.savez(tmp_path / "cut.npz", **arrays)
     with pytest.raises(ValueError, match=r"cut.npz does not hold a network: bias has the shape"):
         load(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_rows_give_none(name):
+    network = EXAMPLES[name](0)
+    none = np.zeros((0, *network.input.shape), int)
+    assert network(none).shape == (0, *network.output.shape)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
