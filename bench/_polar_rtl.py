@@ -1,11 +1,11 @@
 """What the generated Fast-SCLF engines do in simulation and cost in synthesis, as rows."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import numpy as np
 
 from ..fpga.devices import device
+from ..fpga.fit import DoesNotFit, check_fit
 from ..fpga.nextpnr import place_and_route
 from ..fpga.resources import Resources
 from ..fpga.results import LIMIT
@@ -123,10 +123,13 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
                 continue
             progress(f"L = {lists}: place and route on {name}")
             what = f"L = {lists} on {name}: Fmax, MHz, and throughput without flips, Mb/s"
-            fmax = None
-            with suppress(TimeoutError):
+            try:
+                check_fit(synthesis.resources, device(name), f"L = {lists}")
                 fmax = place_and_route(synthesis, timeout=LIMIT).fmax_mhz
-            if fmax is None:
+            except DoesNotFit as reason:
+                yield Row.skip(what, str(reason))
+                continue
+            except TimeoutError:
                 yield Row.skip(what, f"place and route takes more than {LIMIT / 60:.0f} minutes")
                 continue
             yield Row(what, f"{fmax:.1f}; {CODE.k * fmax / cycles:.1f}", None,
