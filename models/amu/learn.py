@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..threads import one_thread
 from .encoder import Encoder
-from .ridge import Normal
+from .ridge import Normal, eigh, product, solve
 from .trees import Bins, Tree, grow, improve
 
 _ROUNDS = 4
@@ -48,11 +49,18 @@ def learn(
 
     Raises :class:`ValueError` where shapes do not fit and where a value is NaN or infinite.
     """
-    x, w, t = _checked(rows, weight, targets)
     if codebooks < 1 or not 1 <= levels <= 8:
         raise ValueError(
             f"{codebooks} codebooks of {levels} levels: at least 1 codebook, 1 to 8 levels"
         )
+    with one_thread():  # sums in one order, whatever the machine
+        x, w, t = _checked(rows, weight, targets)
+        return _learn(x, w, t, codebooks, levels, ridge)
+
+
+def _learn(
+    x: np.ndarray, w: np.ndarray, t: np.ndarray, codebooks: int, levels: int, ridge: float | None
+) -> Learned:
     count = 1 << levels
     bins = Bins(x)
     blocks = _blocks(bins.varying, codebooks)
@@ -66,7 +74,7 @@ def learn(
         codes[:, c] = trees[c].codes(bins)
         means = leaf_means(codes[:, c], goal, count)
         goal -= means[codes[:, c]]
-        tables[c] = leaf_means(codes[:, c], x[:, block] @ w[block], count)
+        tables[c] = leaf_means(codes[:, c], product(x[:, block], w[block]), count)
     correction, bias = Normal(codes, t - sums(tables, codes), count).solve(ridge)
     return Learned(_encoder(bins, trees), tables + correction, bias)
 
@@ -83,7 +91,7 @@ def leaf_means(codes: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
     """[count, M]: of ``target`` [N, M] over the rows of each code [N]; without rows, of all."""
     rows = np.bincount(codes, minlength=count)[:, None]
     hot = (codes == np.arange(count)[:, None]).astype(np.float64)
-    return np.where(rows > 0, hot @ target / np.maximum(rows, 1), target.mean(axis=0))
+    return np.where(rows > 0, product(hot, target) / np.maximum(rows, 1), target.mean(axis=0))
 
 
 def _checked(
@@ -97,7 +105,7 @@ def _checked(
         w = _matrix("weight", weight)
         if len(w) != x.shape[1]:
             raise ValueError(f"a weight for {x.shape[1]} inputs is not of the shape {w.shape}")
-        return x, w, x @ w
+        return x, w, product(x, w)
     t = _matrix("targets", targets)
     if len(t) != len(x):
         raise ValueError(f"{len(x)} rows need as many targets, not {len(t)}")
@@ -110,9 +118,9 @@ def _checked(
             )
         return x, w, t
     centred = x - x.mean(axis=0)
-    gram = centred.T @ centred
+    gram = product(centred.T, centred)
     gram[np.diag_indices_from(gram)] += 1e-3 * np.trace(gram) / len(gram) + 1e-12
-    return x, np.linalg.solve(gram, centred.T @ (t - t.mean(axis=0))), t
+    return x, solve(gram, product(centred.T, t - t.mean(axis=0))), t
 
 
 def _matrix(name: str, values: np.ndarray | None) -> np.ndarray:
@@ -133,12 +141,16 @@ def _blocks(varying: np.ndarray, codebooks: int) -> list[np.ndarray]:
 
 
 def _contribution(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """[N, P]: of a block's inputs ``x`` [N, L] to the outputs, along its longest directions."""
-    part = (x - x.mean(axis=0)) @ weight
-    if part.shape[1] <= _DIRECTIONS:
-        return part
-    axes = np.linalg.eigh(part.T @ part)[1]
-    return part @ axes[:, -_DIRECTIONS:]
+    """[N, P]: what a block's inputs ``x`` [N, L] give the outputs, seen along few directions.
+
+    Distances are those between ``x @ weight``, as far as the directions go.
+    """
+    x = x - x.mean(axis=0)
+    power, axes = eigh(product(weight, weight.T))
+    x = product(x, axes * np.sqrt(np.maximum(power, 0)))
+    if x.shape[1] > _DIRECTIONS:
+        x = product(x, eigh(product(x.T, x))[1][:, -_DIRECTIONS:])
+    return x
 
 
 def _tree(bins: Bins, block: np.ndarray, goal: np.ndarray, levels: int) -> Tree:
@@ -148,7 +160,7 @@ def _tree(bins: Bins, block: np.ndarray, goal: np.ndarray, levels: int) -> Tree:
     tree = grow(bins, goal, levels, allowed)
     for _ in range(_ROUNDS):
         means = leaf_means(tree.codes(bins), goal, 1 << levels)
-        improve(bins, np.square(means).sum(axis=1) - 2 * goal @ means.T, tree, allowed)
+        improve(bins, np.square(means).sum(axis=1) - 2 * product(goal, means.T), tree, allowed)
     return tree
 
 

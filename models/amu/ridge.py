@@ -1,8 +1,25 @@
 """Tables of all codebooks at once, by ridge regression on their codes."""
 
 import numpy as np
+import torch
 
 _RIDGES = 2.0 ** np.arange(-8, 11)
+
+
+def product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of two matrices, by PyTorch: :func:`..threads.one_thread` holds for it."""
+    return (torch.from_numpy(one) @ torch.from_numpy(other)).numpy()
+
+
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of a symmetric matrix, rising, and their vectors as columns."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
+    return values.numpy(), vectors.numpy()
+
+
+def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``matrix**-1 @ right``"""
+    return torch.linalg.solve(torch.from_numpy(matrix), torch.from_numpy(right)).numpy()
 
 
 class Normal:
@@ -19,7 +36,7 @@ class Normal:
             pairs = codes[:, c, None] * size + columns
             gram[c] = np.bincount(pairs.ravel(), minlength=prototypes * size).reshape(-1, size)
             hot = codes[:, c, None] == np.arange(prototypes)
-            moments[c] = hot.T.astype(np.float64) @ targets
+            moments[c] = product(hot.T.astype(np.float64), targets)
         self._rows = n
         self._hits = np.bincount(columns.ravel(), minlength=size) / n
         self._mean = targets.mean(axis=0)
@@ -28,14 +45,20 @@ class Normal:
         self._power = float(np.square(targets - self._mean).sum())
 
     def solve(self, ridge: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Tables [C, K, M] and bias [M]; without a ``ridge``, one by cross-validation."""
-        values, axes = np.linalg.eigh(self._gram)
+        """Tables [C, K, M] and bias [M].
+
+        ``ridge`` times the squares of all entries is added to the squared error; by default the
+        ridge is the one of :data:`_RIDGES` with the least error in generalised cross-validation.
+        """
+        values, axes = eigh(self._gram)
         values = np.maximum(values, 0)
-        along = axes.T @ self._moments
+        along = product(axes.T, self._moments)
         if ridge is None:
             power = np.square(along).sum(axis=1)
             ridge = min(_RIDGES, key=lambda r: self._gcv(values, power, r))
-        tables = axes @ (along / (values + ridge)[:, None])
+        # A direction that no row tells of, where the ridge does not shrink it away either, is 0.
+        known = values + ridge > 1e-10 * max(values[-1], 1)
+        tables = product(axes, along * np.where(known, 1 / (values + ridge + ~known), 0)[:, None])
         bias = self._mean - self._hits @ tables
         self.ridge = ridge
         return tables.reshape(self._shape), bias

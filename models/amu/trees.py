@@ -8,11 +8,10 @@ so that every threshold there can be is judged at once, by cumulated histograms.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 BINS = 256
 """Of an input; where it has more values than that, thresholds lie between quantiles."""
-_SCREENED = 12
-"""Inputs that :func:`grow` judges exactly."""
 
 
 class Bins:
@@ -23,18 +22,14 @@ class Bins:
     """
 
     def __init__(self, rows: np.ndarray):
-        self.rows = rows
+        self.varying = rows.min(axis=0) < rows.max(axis=0)
+        """bool [D]: the inputs that a tree can tell rows apart by."""
         self.index = np.empty(rows.shape[::-1], np.uint8)
         self.thresholds = np.full((rows.shape[1], BINS), np.inf)
         for d, column in enumerate(rows.T):
             between = _between(column)
             self.index[d] = np.searchsorted(between, column, side="left")
             self.thresholds[d, : len(between)] = between
-        centred = rows - rows.mean(axis=0)
-        spread = centred.std(axis=0)
-        self.varying = spread > 0
-        """bool [D]: the inputs that a tree can tell rows apart by."""
-        self.scaled = centred / np.where(self.varying, spread, 1)
 
 
 def _between(column: np.ndarray) -> np.ndarray:
@@ -83,7 +78,7 @@ def grow(bins: Bins, target: np.ndarray, levels: int, allowed: np.ndarray) -> Tr
     tree = Tree(np.zeros(levels, np.int64), np.zeros((1 << levels) - 1, np.int64))
     for level in range(levels):
         best = -np.inf
-        for d in _screen(bins, target, nodes, 1 << level, allowed):
+        for d in np.flatnonzero(allowed):
             gain, cuts = _split(bins.index[d], target, nodes, 1 << level)
             if gain > best:
                 best, tree.dims[level] = gain, d
@@ -92,37 +87,14 @@ def grow(bins: Bins, target: np.ndarray, levels: int, allowed: np.ndarray) -> Tr
     return tree
 
 
-def _screen(
-    bins: Bins, target: np.ndarray, nodes: np.ndarray, count: int, allowed: np.ndarray
-) -> np.ndarray:
-    """The inputs that explain most of ``target`` by one straight line a node."""
-    explained = np.zeros(len(allowed))
-    for node in range(count):
-        chosen = nodes == node
-        if np.count_nonzero(chosen) < 2:
-            continue
-        x = bins.scaled[chosen]
-        x = x - x.mean(axis=0)
-        t = target[chosen]
-        power = np.square(x.T @ (t - t.mean(axis=0))).sum(axis=1)
-        squares = np.square(x).sum(axis=0)
-        explained += np.divide(power, squares, out=np.zeros_like(power), where=squares > 1e-9)
-    explained[~allowed] = -1
-    best = np.argsort(-explained, kind="stable")[:_SCREENED]
-    return best[allowed[best]]
-
-
 def _split(
     index: np.ndarray, target: np.ndarray, nodes: np.ndarray, count: int
 ) -> tuple[float, np.ndarray]:
     """By how much the best cut of each node lowers the squared error, and the cuts."""
     keys = nodes * BINS + index
     rows = np.bincount(keys, minlength=count * BINS).reshape(count, BINS)
-    order = np.argsort(keys.astype(np.uint16), kind="stable")
-    present = np.flatnonzero(rows)
-    sums = np.zeros((count * BINS, target.shape[1]))
-    starts = np.cumsum(rows.ravel()[present]) - rows.ravel()[present]
-    sums[present] = np.add.reduceat(target[order], starts, axis=0)
+    sums = torch.zeros(count * BINS, target.shape[1], dtype=torch.float64)
+    sums = sums.index_add_(0, torch.from_numpy(keys), torch.from_numpy(target)).numpy()
     left = np.cumsum(sums.reshape(count, BINS, -1), axis=1)
     right = left[:, -1:] - left
     below = np.cumsum(rows, axis=1)
