@@ -133,9 +133,11 @@ def convert(
         progress(f"converting {step.name}")
         builder.follow(place, step, (layers or {}).get(step.name, choice or Choice()))
     network = Network(tuple(builder.nodes))
-    conversion = Conversion(network, scales[0].step, builder.last_step, Report((), 0, None, None))
     checked = rows if validation is None else _channels_last(validation)
-    return replace(conversion, report=_report(conversion, builder, graph, checked, labels))
+    if labels is not None and np.shape(labels) != (len(checked),):
+        raise ValueError(f"{len(checked)} rows need as many labels, not {np.shape(labels)}")
+    report = _report(network, builder, checked, labels)
+    return Conversion(network, scales[0].step, builder.last_step, report)
 
 
 class _Builder:
@@ -193,7 +195,7 @@ class _Builder:
         node = self.places[source]
         with torch.no_grad():
             targets = affine.sums(self.exact[source]).numpy()
-        last = place == len(self.graph) - 1
+        last = place == len(self.graph) - 1 and not affine.relu
         scales = (self.scales[source], None if last else self.scales[place])
         where = Place(self.values[node], targets, *scales)
         if choice.exact:
@@ -215,19 +217,12 @@ class _Builder:
         self.values.append(in_blocks(operation, *(self.values[s] for s in sources)))
 
 
-def _report(
-    conversion: Conversion,
-    builder: _Builder,
-    graph: tuple[Step, ...],
-    rows: torch.Tensor,
-    labels: Any,
-) -> Report:
-    network = conversion.network
-    exact = evaluate(graph, rows)
+def _report(network: Network, builder: _Builder, rows: torch.Tensor, labels: Any) -> Report:
+    exact = evaluate(builder.graph, rows)
     values = network.trace(builder.scales[0].whole(rows.numpy()))
     kept = {node.name: node.kept for node in streamline(network).nodes}
     layers = []
-    for step, place in zip(graph, builder.places, strict=True):
+    for step, place in zip(builder.graph, builder.places, strict=True):
         if not isinstance(step.operation, Affine):
             continue
         node = network.nodes[place]

@@ -342,7 +342,10 @@ class _Builder:
         while any(step.name == name for step in self.steps):  # a module that is called twice
             name += "'"
         if value is None:
-            value = operation(*(self.values[s] for s in sources))
+            try:
+                value = operation(*(self.values[s] for s in sources))
+            except (RuntimeError, IndexError) as error:  # PyTorch's, of shapes
+                raise ValueError(f"{name} does not fit what it reads: {error}") from error
         self.steps.append(Step(name, operation, sources))
         self.values.append(value.detach())
         self.orders.append(order)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from thresher.models.amu.convert import Choice, centred_error, convert
 from thresher.models.amu.convolution import Convolution
+from thresher.models.amu.layer import Format
 from thresher.models.amu.modules import Affine, evaluate, steps
 from thresher.models.amu.operations import Add, Dense, Lookup
 from thresher.models.amu.streamline import streamline
@@ -153,6 +154,18 @@ def test_branches_of_an_addition_are_aligned_by_powers_of_two():
     assert found.network.input.format.signed
 
 
+def test_a_module_that_ends_with_a_relu():
+    rows = np.random.default_rng(0).random((400, 6))
+    module = nn.Sequential(mlp(6, 8, 5), nn.ReLU())
+    for choice in (Choice(exact=True), Choice(codebooks=1, levels=5)):
+        found = convert(module, rows, choice)
+        assert found.network.output.format == Format(8)
+        with torch.no_grad():
+            wanted = module(torch.from_numpy(rows).float()).numpy()
+        assert (found(rows) >= 0).all()
+        assert centred_error(found(rows), wanted) < (1e-3 if choice.exact else 0.9)
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "message"),
     [
@@ -180,6 +193,12 @@ def test_arguments_that_do_not_fit():
         convert(module, np.where(rows > 0.9, np.nan, rows))
     with pytest.raises(ValueError, match=r"not \(0, 4\)"):
         convert(module, rows[:0])
+    with pytest.raises(ValueError, match="0 does not fit what it reads"):
+        convert(module, np.ones((9, 5)))
+    with pytest.raises(ValueError, match=r"50 rows need as many labels, not \(3,\)"):
+        convert(module, rows, labels=[0, 1, 2])
+    with pytest.raises(ValueError, match="table_bits = 0 is not from 1"):
+        Choice(table_bits=0)
     with pytest.raises(ValueError, match=r"torch\.fx cannot follow"):
         convert(_Asks(), rows)
 
