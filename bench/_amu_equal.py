@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import Const, Module
+from amaranth.lib.wiring import Component, In, Out
 
 from ..fpga.devices import device
 from ..fpga.yosys import synthesise
@@ -22,20 +24,23 @@ from ._quantised import Affine, Product, quantise
 from .report import Progress, Row, show
 
 DEVICE = "xcup"
+BITS = 8
+"""Of an input."""
 LOOKUP = "lookup"
 FITTED = "multipliers, weights fitted to the outputs"
 ROUNDED = "multipliers, weights rounded"
 SWEEPS = {FITTED: 10, ROUNDED: 0}
 """See :func:`._quantised.quantise`."""
 LOOKUPS = {
-    "AR(1)": ((4, 4), (8, 3), (8, 4), (8, 5), (16, 4), (16, 5), (32, 4)),
-    "digits": ((4, 4), (8, 4), (8, 5), (16, 4), (16, 5)),
-    "MNIST": ((8, 4), (16, 4), (16, 5), (32, 4)),
-}
-"""Codebooks and levels, by product."""
+    "AR(1)": ((4, 4, 8), (8, 4, 8), (8, 5, 8), (16, 5, 8), (4, 5, 6), (8, 5, 6), (16, 5, 6),
+              (32, 5, 6)),
+    "digits": ((4, 4, 8), (8, 4, 8), (4, 5, 6), (8, 5, 6), (16, 5, 6), (32, 5, 6)),
+    "MNIST": ((8, 4, 8), (16, 4, 8), (8, 5, 6), (16, 5, 6), (32, 5, 6)),
+}  # fmt: skip
+"""Codebooks, levels and bits of tables, by product."""
 WIDTHS = ((1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (4, 4), (8, 8))
 """Bits of weights and of inputs."""
-QUICK = ("AR(1)", ((4, 4), (8, 4)), ((1, 1), (1, 2), (2, 2)))
+QUICK = ("AR(1)", ((4, 4, 8), (8, 5, 6), (16, 5, 6)), ((1, 1), (1, 2), (2, 2), (2, 3)))
 _OUTPUTS = 2
 """Of 8-bit multipliers so many columns are synthesised, and the others are taken to be alike."""
 
@@ -52,13 +57,16 @@ class Cost:
     ff: int
     latency: int
     """Cycles."""
+    before: int = 0
+    """Of the LUTs, those that make narrow inputs of wide ones."""
 
     def row(self, product: str) -> Row:
         """As a row."""
-        text = f"{show(self.error)}; {self.lut:,} and {self.ff:,}; {self.latency}"
         return Row(
-            f"{product}, {self.family}, {self.name}: NMSE; LUT6 and FF; cycles of latency", text
-        )
+            f"{product}, {self.family}, {self.name}: NMSE; LUT6, FF; cycles of latency",
+            f"{show(self.error)}; {self.lut:,}, {self.ff:,}; {self.latency}", None,
+            f"{self.before:,} LUT6 make narrow inputs of 8-bit ones" if self.before else "",
+        )  # fmt: skip
 
 
 def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
@@ -74,13 +82,13 @@ def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
         lookups, widths = QUICK[1:] if quick else (LOOKUPS[product.name], WIDTHS)
         costs = found[str(product)] = []
         for family in (FITTED,) if quick else SWEEPS:
-            for bits in widths:
-                progress(f"{product}: {family}, {bits[0]} and {bits[1]} bits")
-                costs.append(multipliers(product, *bits, family))
+            for of_weights, of_inputs in widths:
+                progress(f"{product}: {family}, {of_weights} and {of_inputs} bits")
+                costs.append(multipliers(product, of_weights, of_inputs, family))
                 yield costs[-1].row(str(product))
-        for codebooks, levels in lookups:
-            progress(f"{product}: {codebooks} codebooks of {1 << levels} prototypes")
-            costs.append(lookup(product, codebooks, levels))
+        for codebooks, levels, bits in lookups:
+            progress(f"{product}: {codebooks} codebooks of {1 << levels} prototypes, {bits} bits")
+            costs.append(lookup(product, codebooks, levels, bits))
             yield costs[-1].row(str(product))
         yield from ratios(str(product), costs)
     if pictures is not None:
@@ -108,8 +116,9 @@ def _ar1() -> Arrays:
 
 
 def _digits() -> Arrays:
-    rows, weight = data.digits()[0].astype(np.float64), data.load("halut_bolt_small.npz")["digits_B"]
-    return rows[:1400], rows[1400:], weight.astype(np.float64)
+    weight = data.load("halut_bolt_small.npz")["digits_B"].astype(np.float64)
+    rows = data.digits()[0].astype(np.float64)
+    return rows[:1400], rows[1400:], weight
 
 
 def _mnist() -> Arrays:
@@ -121,39 +130,61 @@ def _mnist() -> Arrays:
     return rows[:8000], rows[8000:], stored["W2"].astype(np.float64)
 
 
-def lookup(product: Product, codebooks: int, levels: int) -> Cost:
-    """A layer learnt from the training rows, for inputs and with tables of 8 bits."""
-    inputs = Affine.fit(product.train, 8)
+def lookup(product: Product, codebooks: int, levels: int, bits: int) -> Cost:
+    """A layer learnt from the training rows, its tables of so many bits."""
+    inputs = Affine.fit(product.train, BITS)
     learned = learn(
         inputs(product.train), inputs.step * product.weight,
         targets=product.train @ product.weight, codebooks=codebooks, levels=levels,
     )  # fmt: skip
-    tables = quantise_tables(learned.tables, learned.bias)
-    thresholds = np.floor(learned.encoder.thresholds).clip(-1, 255).astype(np.int64)
-    layer = Layer(Encoder(learned.encoder.dims, thresholds), tables.tables, tables.bias)
+    tables = quantise_tables(learned.tables, learned.bias, bits)
+    thresholds = np.floor(learned.encoder.thresholds).clip(-1, (1 << BITS) - 1).astype(np.int64)
+    encoder = Encoder(learned.encoder.dims, thresholds)
+    layer = Layer(encoder, tables.tables, tables.bias, Format(BITS))
     guess = layer(inputs(product.test)) / tables.scale
-    return _of_layer(LOOKUP, layer, product.error(guess))
-
-
-def _of_layer(family: str, layer: Layer, error: float) -> Cost:
-    name = f"C = {layer.encoder.codebooks}, K = {layer.encoder.prototypes}"
     engine = Unrolled(layer)
     area = synthesise(engine, device(DEVICE)).resources
-    return Cost(family, name, error, area.lut, area.ff, engine.latency)
+    return Cost(
+        LOOKUP, f"C = {codebooks}, K = {1 << levels}, tables of {bits} bits",
+        product.error(guess), area.lut, area.ff, engine.latency,
+    )  # fmt: skip
 
 
 def multipliers(product: Product, weights: int, inputs: int, family: str) -> Cost:
-    """An exact product of integers of so many bits, the weights constants."""
-    found = quantise(product, weights, Affine.fit(product.train, inputs), SWEEPS[family])
-    whole = found.weights
-    columns = _OUTPUTS if weights == 8 else whole.shape[1]
+    """An exact product of integers of so many bits, the weights constants.
+
+    Its inputs are made of the 8-bit ones that a lookup takes.
+    """
+    fine, coarse = Affine.fit(product.train, BITS), Affine.fit(product.train, inputs)
+    values = fine.low + fine.step * np.arange(1 << BITS)
+    train, test = values[fine(product.train)], values[fine(product.test)]
+    targets = product.train @ product.weight
+    found = quantise(product.weight, weights, coarse, train, targets, SWEEPS[family])
+    whole, before = found.weights, Steps(coarse(values), inputs)
+    columns = min(_OUTPUTS, whole.shape[1]) if weights >= BITS else whole.shape[1]
     array = Multipliers(whole[:, :columns], Format(inputs))
     area, share = synthesise(array, device(DEVICE)).resources, whole.shape[1] / columns
+    extra, many = synthesise(before, device(DEVICE)).resources, len(whole)
     name = f"W{weights}A{inputs}" + (f", area by {columns} outputs" if share > 1 else "")
     return Cost(
-        family, name, product.error(found(product.test)),
-        round(area.lut * share), round(area.ff * share), array.latency,
+        family, name, product.error(found(test)), round(area.lut * share) + many * extra.lut,
+        round(area.ff * share) + many * extra.ff, array.latency + 1, many * extra.lut,
     )  # fmt: skip
+
+
+class Steps(Component):
+    """``y = table[x]``, a cycle later: a coarser quantiser of a fine input."""
+
+    def __init__(self, table: np.ndarray, bits: int):
+        self._table = table.tolist()
+        super().__init__({"x": In((len(self._table) - 1).bit_length()), "y": Out(bits)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        for place in range(len(self.y)):
+            column = sum((value >> place & 1) << x for x, value in enumerate(self._table))
+            m.d.sync += self.y[place].eq(Const(column, len(self._table)).bit_select(self.x, 1))
+        return m
 
 
 def ratios(product: str, costs: Sequence[Cost]) -> Iterator[Row]:

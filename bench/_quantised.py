@@ -96,20 +96,24 @@ class Quantised:
         return self.scale * (self.inputs(rows) @ self.weights) + self.offset
 
 
-def quantise(product: Product, bits: int, inputs: Affine, sweeps: int = 10) -> Quantised:
-    """Weights of ``bits`` bits, a scale and an offset for each output, that fit the training rows.
+def quantise(
+    weight: np.ndarray, bits: int, inputs: Affine, rows: np.ndarray, targets: np.ndarray,
+    sweeps: int = 10,
+) -> Quantised:  # fmt: skip
+    """Weights of ``bits`` bits, a scale and an offset for each output.
+
+    They are to make ``targets`` [N, M] of ``inputs`` of ``rows`` [N, D], as ``weight`` does.
 
     Without ``sweeps`` each column is rounded with the clipping of least squared error.  With them,
     columns start from many clippings, weights are, one after the other, set to what the error of
     the *output* asks for, so many times, and of each column the best is taken.  Scales and offsets
     are those of least squared error in the end.
     """
-    x = inputs(product.train).astype(np.float64)
-    y = product.train @ product.weight
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    x, y = x - x_mean, y - y_mean
+    x = inputs(rows).astype(np.float64)
+    x_mean, y_mean = x.mean(axis=0), targets.mean(axis=0)
+    x, y = x - x_mean, targets - y_mean
     gram, moments = x.T @ x, x.T @ y
-    rounded, nearest = _roundings(product.weight, bits)
+    rounded, nearest = _roundings(weight, bits)
     if sweeps:
         starts = np.concatenate([rounded[::_EVERY], nearest[None]])
         tried = [_descend(weights, bits, gram, moments, sweeps) for weights in starts]

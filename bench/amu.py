@@ -8,7 +8,7 @@ from pathlib import Path
 from ._amu_equal import equal_rows
 from .report import Progress, Row
 
-_PARTS = ("learning", "networks", "area", "rtl")
+_PARTS = ("learning", "networks", "area", "rtl", "pipeline")
 """Modules ``_amu_<part>``, each with ``<part>_rows(quick, progress)``."""
 
 

@@ -1,13 +1,20 @@
 """The bench of AMU: rivals in few bits, areas at equal error, and all of its quick mode."""
 
 from itertools import product as pairs
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from thresher.bench import _amu_equal
+from amaranth.sim import Simulator
+from thresher.bench import _amu_equal, _amu_pipeline, report
 from thresher.bench._amu_equal import FITTED, LOOKUP, ROUNDED, Cost, at_error, figure, front
 from thresher.bench._quantised import Affine, Product, grid, quantise
+from thresher.fpga.resources import Resources
 from thresher.models import data
+from thresher.models.amu.examples import random_layer
+
+# What is to be synthesised is not where Yosys is played.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 
 def a_product(seed=0, inputs=6, outputs=3, rows=200):
@@ -15,6 +22,11 @@ def a_product(seed=0, inputs=6, outputs=3, rows=200):
     mix = rng.normal(size=(inputs, inputs))
     train, test = (rng.normal(size=(n, inputs)) @ mix for n in (rows, 80))
     return Product("random", train, test, rng.normal(size=(inputs, outputs)))
+
+
+def fitted(product, bits, inputs, sweeps=10):
+    targets = product.train @ product.weight
+    return quantise(product.weight, bits, inputs, product.train, targets, sweeps)
 
 
 def test_error_is_that_of_the_means_for_the_means_and_none_for_the_product():
@@ -56,7 +68,7 @@ def test_weights_that_are_integers_are_found():
     rows, whole = rng.integers(0, 256, (300, 5)), rng.integers(-4, 4, (5, 4))
     whole[0] = -4
     product = Product("whole", rows[:200], rows[200:], whole * [0.1, 3, -2, 1])
-    found = quantise(product, 3, Affine(8, 0, 1))
+    found = fitted(product, 3, Affine(8, 0, 1))
     assert product.error(found(product.test)) < 1e-20
     assert (found.weights == whole).all()
 
@@ -65,7 +77,7 @@ def test_weights_that_are_integers_are_found():
 def test_fitted_weights_are_near_the_best_there_are(bits):
     product = a_product(bits, inputs=5, outputs=20)
     inputs = Affine.fit(product.train, 4)
-    rounded, fitted = (quantise(product, bits, inputs, sweeps) for sweeps in (0, 10))
+    rounded, best_found = (fitted(product, bits, inputs, sweeps) for sweeps in (0, 10))
     x, y = inputs(product.train), product.train @ product.weight
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
 
@@ -75,10 +87,10 @@ def test_fitted_weights_are_near_the_best_there_are(bits):
         return np.square(scale * guess - y).sum(axis=0)
 
     best = np.min([left(np.array(w)[:, None]) for w in pairs(grid(bits), repeat=5)], axis=0)
-    assert np.isin(fitted.weights, grid(bits)).all()
-    assert (left(fitted.weights) <= left(rounded.weights) + 1e-9).all()
+    assert np.isin(best_found.weights, grid(bits)).all()
+    assert (left(best_found.weights) <= left(rounded.weights) + 1e-9).all()
     gap = left(rounded.weights).sum() - best.sum()
-    assert left(fitted.weights).sum() <= best.sum() + 0.3 * gap
+    assert left(best_found.weights).sum() <= best.sum() + 0.3 * gap
     assert gap > 0.2 * best.sum()
 
 
@@ -87,7 +99,7 @@ def test_weights_of_no_use_harm_nothing():
     constant = product.train.copy()
     constant[:, 0] = 3.0
     nothing = Product("none", constant, product.test, product.weight * [0, 1, 1])
-    found = quantise(nothing, 2, Affine.fit(constant, 3))
+    found = fitted(nothing, 2, Affine.fit(constant, 3))
     guess = found(product.test)
     assert np.isfinite(guess).all()
     assert np.abs(guess[:, 0]).max() < 1e-9
@@ -101,11 +113,10 @@ def test_rivals_on_ar1_are_no_worse_than_others_found(bits):
     except data.MissingData as missing:
         pytest.skip(str(missing))
     inputs = Affine.fit(product.train, bits[1])
-    rounded, fitted = (
-        product.error(quantise(product, bits[0], inputs, sweeps)(product.test))
-        for sweeps in (0, 10)
+    rounded, ours = (
+        product.error(fitted(product, bits[0], inputs, sweeps)(product.test)) for sweeps in (0, 10)
     )
-    assert fitted < rounded <= bits[2]
+    assert ours < rounded <= bits[2]
 
 
 def test_areas_between_points_lie_on_a_power_law():
@@ -142,3 +153,85 @@ def test_ratios_are_those_at_equal_error():
     ]  # fmt: skip
 
 
+@pytest.fixture
+def no_synthesis(monkeypatch):
+    """Every design takes 1,000 LUTs, but what makes narrow inputs, which takes 2."""
+
+    def synthesise(design, device):
+        lut = 2 if isinstance(design, _amu_equal.Steps) else 1000
+        return SimpleNamespace(resources=Resources(lut=lut, ff=lut // 2))
+
+    monkeypatch.setattr(_amu_equal, "synthesise", synthesise)
+
+
+def test_multipliers_pay_for_narrow_inputs_and_for_all_outputs(no_synthesis):
+    product = a_product(inputs=6, outputs=3)
+    cost = _amu_equal.multipliers(product, 2, 3, FITTED)
+    assert (cost.lut, cost.before, cost.ff) == (1000 + 6 * 2, 12, 500 + 6)
+    wide = _amu_equal.multipliers(product, 8, 8, FITTED)
+    assert wide.lut == 1500 + 12
+    assert "by 2 outputs" in wide.name
+    assert wide.error < 1e-3 < cost.error < 1
+
+
+def test_a_lookup_is_judged_in_integers(no_synthesis):
+    product = a_product(inputs=6, outputs=3, rows=1000)
+    coarse, fine = (_amu_equal.lookup(product, 6, 4, bits) for bits in (3, 8))
+    assert fine.lut == 1000
+    assert fine.error < coarse.error
+    assert fine.error < 0.2
+    assert fine.latency <= 4 + 3 + 3
+
+
+def test_steps_make_narrow_inputs():
+    table = np.random.default_rng(0).integers(0, 8, 32)
+    steps = _amu_equal.Steps(table, 3)
+    seen = []
+
+    async def bench(ctx):
+        for x in range(32):
+            ctx.set(steps.x, x)
+            await ctx.tick()
+            seen.append(ctx.get(steps.y))
+
+    simulator = Simulator(steps)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == table.tolist()
+
+
+def test_rows_say_what_is_not_there(monkeypatch, no_synthesis):
+    def missing():
+        raise data.MissingData("no digits here")
+
+    monkeypatch.setattr(_amu_equal, "_ar1", lambda: (a.train, a.test, a.weight))
+    monkeypatch.setattr(_amu_equal, "_digits", missing)
+    monkeypatch.setattr(_amu_equal, "_mnist", lambda: (a.train, a.test, a.weight))
+    monkeypatch.setattr(_amu_equal, "QUICK", ("AR(1)", ((2, 2, 4),), ((1, 1), (2, 2))))
+    a = a_product()
+    found = list(_amu_equal.equal_rows(True, lambda what: None))
+    assert [row.skipped for row in found if row.skipped][-2:] == [
+        "no digits here", "run with --full",
+    ]  # fmt: skip
+    assert sum("cycles of latency" in row.what for row in found) == 3
+
+
+def test_layers_are_judged_by_some_outputs(monkeypatch):
+    def synthesise(design, device):
+        lut = 40 if isinstance(design, _amu_pipeline.Trees) else 40 + 10 * len(design.y)
+        return SimpleNamespace(resources=Resources(lut=lut, ff=2 * lut))
+
+    monkeypatch.setattr(_amu_pipeline, "synthesise", synthesise)
+    rng = np.random.default_rng(0)
+    for outputs in (3, 50):
+        layer = random_layer(rng, 8, outputs)
+        assert _amu_pipeline.layer_area(layer) == (40 + 10 * outputs, 80 + 20 * outputs)
+
+
+@pytest.mark.slow
+def test_quick_mode_holds(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra [pictures]")
+    result = report.run("amu", quick=True, pictures=tmp_path)
+    assert [row.what for row in result.rows if row.holds is False] == []
+    assert len(list(tmp_path.iterdir())) == 2

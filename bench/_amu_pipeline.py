@@ -1,0 +1,154 @@
+"""Whole networks by lookup as generated pipelines: answers in simulation, area, as rows."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..fpga.devices import device
+from ..fpga.yosys import synthesise
+from ..hdl.amu.encoder import Trees
+from ..hdl.amu.unrolled import Unrolled
+from ..hdl.amu_network.pipeline import Pipeline
+from ..hdl.amu_network.workloads import workload
+from ..models import data
+from ..models.amu.convert import Choice, convert
+from ..models.amu.files import save
+from ..models.amu.layer import Layer
+from ..models.amu.network import Network
+from ..models.amu.network_config import AmuNetworkConfig
+from ..models.amu.operations import Lookup
+from ..models.amu.streamline import streamline
+from ..models.threads import one_thread
+from ..sim.simulate import simulate
+from ._amu_networks import TEST, convert_mnist
+from .report import Bar, Progress, Row
+
+NAME = "amu_network"
+_TRAIN = 1400
+"""Of the written digits; the other 397 are held out."""
+_SOME = 8
+"""Outputs of a large layer that are synthesised; the others are taken to be alike."""
+
+
+def pipeline_rows(quick: bool, progress: Progress) -> Iterator[Row]:
+    """A small network on written digits and, unless quick, MNIST's."""
+    try:
+        network, rows, labels = digits(progress)
+    except data.MissingData as missing:
+        yield Row.skip("digits, 64-32-32-10 by lookup: RTL and area", str(missing))
+    else:
+        what = "digits, 64-32-32-10 by lookup, length 8"
+        slim = streamline(network).network
+        yield from classify(what, slim, rows, labels, progress)
+        yield from _whole_area(what, network, slim, progress)
+    for length in (16, 8):
+        what = f"MNIST, 784-256-256-10 by lookup, length {length}"
+        if quick:
+            yield Row.skip(f"{what}: RTL and area", "takes long; run with --full")
+            continue
+        try:
+            network = convert_mnist(length, progress).network
+            images, labels = data.mnist(fetch=True)
+        except data.MissingData as missing:
+            yield Row.skip(f"{what}: RTL and area", str(missing))
+            continue
+        slim, held = streamline(network).network, images[TEST].astype(np.int64)
+        yield from classify(what, slim, held[:256], labels[TEST][:256], progress)
+        yield from _layers_area(what, network, slim, progress)
+
+
+def digits(progress: Progress) -> tuple[Network, np.ndarray, np.ndarray]:
+    """A network learnt now, and integer rows with labels that it was not learnt from.
+
+    Raises :class:`.data.MissingData`.
+    """
+    images, labels = data.digits()
+    progress("a network for written digits")
+    x, y = torch.from_numpy(images).float() / 16, torch.from_numpy(labels)
+    train = slice(_TRAIN)
+    with torch.random.fork_rng(devices=[]), one_thread():
+        torch.manual_seed(0)
+        sizes = (nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
+        module = nn.Sequential(*sizes)
+        optimiser = torch.optim.Adam(module.parameters(), 1e-2)
+        for _ in range(300):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(module(x[train]), y[train]).backward()
+            optimiser.step()
+        found = convert(module.eval(), x[train], Choice(length=8))
+    return found.network, found.quantise(x[_TRAIN:]), labels[_TRAIN:]
+
+
+def classify(
+    what: str, network: Network, rows: np.ndarray, labels: np.ndarray, progress: Progress
+) -> Iterator[Row]:
+    """``rows`` through RTL: integers and answers are those of the golden model."""
+    progress(f"{what}: {len(rows)} images through RTL")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.npz"
+        save(network, file)
+        config = AmuNetworkConfig(file=str(file), lanes=network.input.channels)
+        right = network(rows).argmax(axis=-1)
+
+        def judge(results: np.ndarray) -> dict[str, int]:
+            answers = results.argmax(axis=-1)
+            return {"same": int((answers == right).sum()), "right": int((answers == labels).sum())}
+
+        report = simulate(NAME, config, workload("images", config, rows, judge))
+    wrong = report.mismatches if not report.failures() else "; ".join(report.failures())
+    yield Row(f"{what}: integers of {len(rows)} images through RTL that differ", wrong,
+              Bar("==", 0))  # fmt: skip
+    yield Row(f"{what}: images that RTL classifies like the golden model",
+              report.metrics.get("same"), Bar("==", len(rows)),
+              f"{report.metrics.get('right', 0) / len(rows):.2%} rightly")  # fmt: skip
+    yield Row(f"{what}: cycles an image, all of it a beat", report.cycles / len(rows), None,
+              f"{report.cycles - len(rows) + 1} for one")  # fmt: skip
+
+
+def _whole_area(what: str, network: Network, slim: Network, progress: Progress) -> Iterator[Row]:
+    found = []
+    for name, each in (("all outputs", network), ("streamlined", slim)):
+        progress(f"{what}: synthesis, {name}")
+        pipeline = Pipeline(each, lanes=each.input.channels)
+        found.append(synthesise(pipeline, device("xcup")).resources)
+    (before, after) = found
+    yield _saving(what, "the whole pipeline", (before.lut, before.ff), (after.lut, after.ff))
+
+
+def _layers_area(what: str, network: Network, slim: Network, progress: Progress) -> Iterator[Row]:
+    totals = []
+    for each in (network, slim):
+        lut = ff = 0
+        for node in each.nodes:
+            if isinstance(node.operation, Lookup):
+                progress(f"{what}: synthesis of {node.name}")
+                area = layer_area(node.operation.layer)
+                lut, ff = lut + area[0], ff + area[1]
+        totals.append((lut, ff))
+    yield _saving(what, f"its layers, by {_SOME} outputs of each", *totals)
+
+
+def layer_area(layer: Layer) -> tuple[int, int]:
+    """LUT6 and flip-flops, from the trees and ``_SOME`` evenly spaced outputs."""
+    count = min(_SOME, layer.outputs)
+    some = layer.keep(np.linspace(0, layer.outputs - 1, count).round().astype(int))
+    trees = synthesise(Trees(layer.encoder, layer.input), device("xcup")).resources
+    whole = synthesise(Unrolled(some), device("xcup")).resources
+    share = layer.outputs / count
+    return (
+        round(trees.lut + share * (whole.lut - trees.lut)),
+        round(trees.ff + share * (whole.ff - trees.ff)),
+    )
+
+
+def _saving(what: str, which: str, before: tuple[int, int], after: tuple[int, int]) -> Row:
+    return Row(
+        f"{what}: LUT6 before streamlining over those after ({which})", before[0] / after[0],
+        Bar(">=", 1.3),
+        f"1.3 to 2.6 (Zhu et al., resources); {before[0]:,} LUT6 and {before[1]:,} FF before, "
+        f"{after[0]:,} and {after[1]:,} after",
+    )  # fmt: skip
