@@ -55,11 +55,11 @@ class Window(Component):
     """Pixels in, windows out: ``o.payload[k]`` is the pixel in row ``k // width``, column
     ``k % width`` of the window, or ``outside``, a constant, where that is not of the image.
 
-    The rows above wait in a memory.  A window comes a cycle after its last pixel, which is
-    :attr:`pixels` pixels, or :attr:`slots` slots, after the one that it is counted by.
+    The rows above wait in a memory.  A window comes :attr:`latency` cycles after its last pixel,
+    which is :attr:`pixels` pixels, or :attr:`slots` slots, after the one that it is counted by.
     """
 
-    latency = 1
+    latency = 2
 
     def __init__(
         self,
@@ -81,38 +81,43 @@ class Window(Component):
 
     def elaborate(self, platform):
         m = Module()
-        start, (y, x), out = self._places(m)
-        rows = self._inside(m, y, 0)
-        columns = self._inside(m, x, 1)
-        outside = Signal(self._shape, init=self._outside)
+        start, (y, x), counted = self._places(m)
+        # A cycle for the place, and one for what it means.
+        valid, first, out = Signal(), Signal(reset_less=True), Signal()
+        row, column = Signal.like(y, reset_less=True), Signal.like(x, reset_less=True)
+        present = Signal(len(Value.cast(self.i.payload)), reset_less=True)
+        m.d.sync += [
+            valid.eq(self.i.valid),
+            first.eq(start),
+            out.eq(counted),
+            row.eq(y),
+            column.eq(x),
+            present.eq(Value.cast(self.i.payload)),
+        ]
+        rows, columns = self._inside(m, row, 0), self._inside(m, column, 1)
+        outside = Value.cast(Signal(self._shape, init=self._outside))
         width = self._windows.size[1]
-        with m.If(self.i.valid):
-            m.d.sync += [
-                self.o.payload[k]
-                .as_value()
-                .eq(Mux(rows[k // width] & columns[k % width], pixel, Value.cast(outside)))
-                for k, pixel in enumerate(self._pixels(m))
-            ]
-        m.d.sync += [self.o.valid.eq(out), self.o.first.eq(start)]
+        for k, pixel in enumerate(self._pixels(m, valid, present)):
+            inside = rows[k // width] & columns[k % width]
+            m.d.sync += self.o.payload[k].as_value().eq(Mux(inside, pixel, outside))
+        m.d.sync += [self.o.valid.eq(out), self.o.first.eq(first)]
         return m
 
-    def _pixels(self, m: Module) -> list[Value]:
+    def _pixels(self, m: Module, valid: Signal, present: Signal) -> list[Value]:
         """All of the window that is completed by the present one."""
         height, width = self._windows.size
-        present = Value.cast(self.i.payload)
-        bits = len(present)
-        newest = [present]
+        bits, newest = len(present), [present]
         if height > 1:
             # One memory for all rows: what is read from it goes back a row older.
             m.submodules.rows = rows = Delay((height - 1) * bits, self._columns)
-            m.d.comb += [rows.en.eq(self.i.valid), rows.i.eq(Cat(present, rows.o)[: len(rows.o)])]
+            m.d.comb += [rows.en.eq(valid), rows.i.eq(Cat(present, rows.o)[: len(rows.o)])]
             newest += [rows.o.word_select(n, bits) for n in range(height - 1)]
         found = []
         for n, pixel in enumerate(reversed(newest)):
             row = [pixel]
             for k in range(width - 1):
                 past = Signal(bits, name=f"row_{n}_past_{k + 1}", reset_less=True)
-                with m.If(self.i.valid):
+                with m.If(valid):
                     m.d.sync += past.eq(row[-1])
                 row.append(past)
             found += reversed(row)
@@ -133,9 +138,8 @@ class Window(Component):
         m.d.comb += going.eq(begun | start)
         m.d.sync += begun.eq(going)
         # The rows never end early, so columns begin at 0 by themselves.
-        below = (
-            self._size[0] + self._windows.padding[0]
-        )  # no window is counted by a row so far down
+        # No window is counted by a row so far down.
+        below = self._size[0] + self._windows.padding[0]
         y, x = Signal(range(below + 1)), Signal(range(self._columns))
         row = Signal.like(y)
         down, across = self._windows.stride
@@ -154,9 +158,9 @@ class Window(Component):
                     row.eq(Mux(y == below, y, y + 1)),
                     phase_row.eq(Mux(phase == down - 1, 0, phase + 1)),
                 ]
-        out = Signal()
-        m.d.comb += out.eq(self.i.valid & going & (phase == 0) & (phase_x == 0))
-        return start, (y, x), out
+        counted = Signal()
+        m.d.comb += counted.eq(self.i.valid & going & (phase == 0) & (phase_x == 0))
+        return start, (y, x), counted
 
     def _inside(self, m: Module, place: Signal, axis: int) -> Signal:
         """Which rows, or columns, of the window at ``place`` are of the image."""

@@ -135,7 +135,7 @@ def test_windows(seed):
     numbers = size[0] * size[1] * channels
     for (_, bits), pixel in zip(got, want, strict=True):
         np.testing.assert_array_equal(unpack(bits, numbers), pixel.ravel())
-    # The first one, a cycle after its last pixel
+    # The first one, behind its last pixel
     assert got[0][0] == taken[block.pixels] + block.latency
 
 
