@@ -9,10 +9,13 @@ from torch import nn
 
 from ..models import data
 from ..models.amu.convert import Choice, Conversion, convert
+from ..models.amu.convolution import Convolution
 from ..models.amu.examples import EXAMPLES
 from ..models.amu.finetune import Schedule, finetune, shifted
 from ..models.amu.network import Network
-from ..models.amu.streamline import streamline
+from ..models.amu.operations import Lookup
+from ..models.amu.streamline import Streamlined, streamline
+from ..models.threads import one_thread
 from .report import Bar, Progress, Row
 
 TRAIN, TEST = slice(8000), slice(8000, None)
@@ -45,6 +48,11 @@ def networks_rows(quick: bool, progress: Progress) -> Iterator[Row]:
             yield from _mnist(length, quick, progress)
         except data.MissingData as missing:
             yield Row.skip(f"MNIST by lookup, length {length}", str(missing))
+    if not quick:
+        try:
+            yield from _convolutions(progress)
+        except data.MissingData as missing:
+            yield Row.skip("MNIST, convolutions by lookup", str(missing))
 
 
 def mnist_mlp() -> nn.Sequential:
@@ -107,15 +115,12 @@ def _mnist(length: int, quick: bool, progress: Progress) -> Iterator[Row]:
     slim = streamline(network)
     images, labels = data.mnist(fetch=True)
     test = images[TEST].astype(np.int64)
-    yield Row(f"{what}, streamlined: values that differ", _different(network, slim.network, test),
-              Bar("==", 0))  # fmt: skip
+    yield from _streamlined(what, network, slim, test)
     hidden = slim.nodes[:-1]
     yield Row(f"{what}: outputs of hidden layers kept, the larger share",
               max(node.share for node in hidden), Bar("<=", target.kept),
               " and ".join(str(node.kept) for node in hidden) + " of 256; "
               f"{target.halut_kept} ({_PEER})")  # fmt: skip
-    yield Row(f"{what}: entries of tables left", _entries(slim.network) / _entries(network), None,
-              f"{_entries(slim.network):,} of {_entries(network):,}")  # fmt: skip
     for pixels in (1,) if quick else (0, 1):
         epochs = 6 if quick else 20
         tuned = finetune(
@@ -129,10 +134,54 @@ def _mnist(length: int, quick: bool, progress: Progress) -> Iterator[Row]:
         yield Row(f"{what}, fine-tuned ({how}): accuracy", got, bar)
 
 
-def _different(first: Network, second: Network, rows: np.ndarray) -> int:
-    return int((first(rows) != second(rows)).sum())
+def _convolutions(progress: Progress) -> Iterator[Row]:
+    """A small convolution chain, trained here."""
+    what = "MNIST, two convolutions and a layer by lookup"
+    pixels, labels = data.mnist(fetch=True)
+    images = torch.from_numpy(pixels.reshape(-1, 1, 28, 28) / 255).float()
+    progress(f"{what}: training")
+    with one_thread():
+        module = _train(images[TRAIN], torch.from_numpy(labels[TRAIN]))
+        found = convert(
+            module, images[:2000], Choice(length=4),
+            layers={"0": Choice(codebooks=1), "5": Choice(length=8)},
+            validation=images[TEST], labels=labels[TEST],
+            progress=lambda step: progress(f"{what}: {step}"),
+        )  # fmt: skip
+    report = found.report
+    yield Row(f"{what}: accuracy of the integers", report.accuracy, None,
+              f"{report.float_accuracy:.2%} in floating point; "
+              + "; ".join(map(str, report.layers)))  # fmt: skip
+    test = pixels[TEST].reshape(-1, 28, 28, 1).astype(np.int64)
+    yield from _streamlined(what, found.network, streamline(found.network), test)
+
+
+def _train(images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(784, 10),
+    )  # fmt: skip
+    optimiser = torch.optim.Adam(module.parameters(), 3e-3)
+    for _ in range(6):
+        for batch in torch.randperm(len(images)).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(module(images[batch]), labels[batch]).backward()
+            optimiser.step()
+    return module.eval()
+
+
+def _streamlined(what: str, network: Network, slim: Streamlined, rows: np.ndarray) -> Iterator[Row]:
+    different = int((slim.network(rows) != network(rows)).sum())
+    yield Row(f"{what}, streamlined: values that differ", different, Bar("==", 0),
+              "; ".join(str(slim).splitlines()))  # fmt: skip
+    left, before = _entries(slim.network), _entries(network)
+    yield Row(f"{what}: entries of tables left", left / before, None, f"{left:,} of {before:,}")
 
 
 def _entries(network: Network) -> int:
-    layers = [getattr(n.operation, "layer", None) for n in network.nodes]
-    return sum(layer.tables.size for layer in layers if layer is not None)
+    operations = [node.operation for node in network.nodes]
+    return sum(
+        (o.layer if isinstance(o, Lookup) else o).tables.size
+        for o in operations if isinstance(o, Lookup | Convolution)
+    )  # fmt: skip
