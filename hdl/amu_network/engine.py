@@ -13,6 +13,7 @@ def random_config(rng: np.random.Generator) -> AmuNetworkConfig:
         network="drawn",
         seed=int(rng.integers(1 << 30)),
         lanes=int(rng.integers(1, 9)),
+        folds=int(rng.choice([1, 2, 3, 8])),
         lut_inputs=4 if rng.integers(2) else 6,
     )
 

@@ -14,7 +14,7 @@ from .ends import Sink, Source
 from .flow import values
 from .join import Join, Sum
 from .schedule import Arrival, rasters
-from .stages import Piped, Stage, stages
+from .stages import OPTIONS, Options, Piped, Stage, stages
 
 
 class Pipeline(Component):
@@ -38,7 +38,7 @@ class Pipeline(Component):
     window, or branches of different strides meet.
     """
 
-    def __init__(self, network: Network, lanes: int = 8, lut_inputs: int = 6):
+    def __init__(self, network: Network, lanes: int = 8, options: Options = OPTIONS):
         self.network = network
         kind, result = network.input, network.output
         self.lanes = min(lanes, kind.channels)
@@ -47,7 +47,7 @@ class Pipeline(Component):
         wanted = needed(network)
         self._nodes = [_Node(None, [], Arrival().later(cycles=Source.latency))]
         for place in range(1, len(network.nodes)):
-            self._nodes.append(self._node(place, wanted, lut_inputs))
+            self._nodes.append(self._node(place, wanted, options))
 
         raster, arrival = self._rasters[-1], self.arrival
         slots = max(slots for slots, _ in arrival.paths)
@@ -56,12 +56,11 @@ class Pipeline(Component):
         self._source = Source(
             kind.format, self.lanes, wanted[0], self._rasters[0].size, self.frame, idle
         )
-        between = self.frame.beats * (raster.step[1] if found[-1] else self.frame.slots)
         cycles = max(cycles for _, cycles in arrival.paths)
         self._sink = Sink(
             result.format,
             result.channels,
-            min(between, result.channels),
+            min(self.frame.gap(raster), result.channels),
             self.frame.most(raster, -(-cycles // self.frame.beats)),
             raster,
             self.frame,
@@ -96,7 +95,7 @@ class Pipeline(Component):
         late = self.arrival.cycles(self.frame) + self._sink.latency
         return (last + 1) * self.frame.beats + late + self._sink.beats - 1
 
-    def _node(self, place: int, wanted: list, lut_inputs: int) -> "_Node":
+    def _node(self, place: int, wanted: list, options: Options) -> "_Node":
         node = self.network.nodes[place]
         sources = [self.network.kinds[s] for s in node.sources]
         arrivals = [self._nodes[s].arrival for s in node.sources]
@@ -109,7 +108,7 @@ class Pipeline(Component):
                 parts = [Stage.of(Piped(Sum(node.operation, layouts)))]
         else:
             parts = list(
-                stages(node.operation, sources[0], raster, self.frame, wanted[place], lut_inputs)
+                stages(node.operation, sources[0], raster, self.frame, wanted[place], options)
             )
         for part in parts:
             arrival = arrival.later(part.slots, part.cycles)

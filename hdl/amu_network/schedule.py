@@ -62,6 +62,11 @@ class Frame:
         """What comes once a frame."""
         return Raster((1, 1), (self.rows, self.columns))
 
+    def gap(self, raster: Raster) -> int:
+        """Cycles from one pixel to the next, at least."""
+        down, across = raster.step
+        return (across if across < self.columns else down * across) * self.beats
+
     def columns_of(self, raster: Raster) -> int:
         """Pixels of a row, those beside the image included."""
         return self.columns // raster.step[1]

@@ -21,6 +21,7 @@ from ..amu.multipliers import Multipliers
 from ..amu.unrolled import Unrolled
 from ..lib.fixed import saturate
 from .flow import Flow, Tags, values
+from .folded import Folded
 from .gather import Flatten as Flattened
 from .pool import Largest
 from .schedule import Frame, Raster
@@ -41,6 +42,24 @@ class Stage:
     def of(component: Any, **wire: Callable[[Value], Value]) -> "Stage":
         """With the component's own figures."""
         return Stage(component, getattr(component, "slots", 0), component.latency, **wire)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How nodes are built."""
+
+    lut_inputs: int = 6
+    """Of the device's look-up tables."""
+    folds: int = 1
+    """Cycles over which a layer may share its adders."""
+
+    def of(self, raster: Raster, frame: Frame, layer: Layer) -> int:
+        """Those of a layer that gives these pixels: it must be done when the next one comes."""
+        return min(self.folds, frame.gap(raster), layer.encoder.codebooks)
+
+
+OPTIONS = Options()
+"""Everything at once, on Xilinx."""
 
 
 class Piped(Component):
@@ -91,7 +110,7 @@ def stages(
     raster: Raster,
     frame: Frame,
     wanted: np.ndarray,
-    lut_inputs: int,
+    options: Options,
 ) -> Iterator[Stage]:
     """Those of an operation on one source, whose pixels are ``raster``'s.
 
@@ -99,12 +118,16 @@ def stages(
     """
     match operation:
         case Lookup(layer):
-            block = Unrolled(layer, lut_inputs=lut_inputs)
-            yield Stage.of(Piped(block, "x", "y"), wire=_trees(layer.encoder, source))
+            if (folds := options.of(raster, frame, layer)) == 1:
+                block = Unrolled(layer, lut_inputs=options.lut_inputs)
+                yield Stage.of(Piped(block, "x", "y"), wire=_trees(layer.encoder, source))
+            else:
+                yield _encoded(layer.encoder, source, options)
+                yield from _sums(layer, folds)
         case Convolution():
-            yield from _convolution(operation, source, raster, frame, lut_inputs)
+            yield from _convolution(operation, source, raster, frame, options)
         case Dense():
-            yield from _dense(operation, lut_inputs)
+            yield from _dense(operation, options)
         case Flatten() if len(source.shape) == 3:
             yield Stage.of(Flattened(source.format, source.channels, raster, frame, wanted))
         case MaxPool():
@@ -127,27 +150,42 @@ def _trees(encoder: Encoder, source: Kind) -> Callable[[Value], Value]:
     return _pick(encoder.dims.ravel().tolist(), source)
 
 
+def _encoded(encoder: Encoder, source: Kind, options: Options) -> Stage:
+    trees = Trees(encoder, source.format, lut_inputs=options.lut_inputs)
+    return Stage.of(Piped(trees, "x", "codes"), wire=_trees(encoder, source))
+
+
+def _sums(layer: Layer, folds: int) -> Iterator[Stage]:
+    """From codes on."""
+    bias = layer.bias + _half(layer)
+    if folds == 1:
+        sums = Piped(Sums(layer.tables, bias), "codes", "sums")
+    else:
+        sums = Folded(layer.tables, bias, folds)
+    yield Stage.of(sums)
+    yield from _requantised(sums.o.payload.shape(), layer)
+
+
 def _convolution(
-    operation: Convolution, source: Kind, raster: Raster, frame: Frame, lut_inputs: int
+    operation: Convolution, source: Kind, raster: Raster, frame: Frame, options: Options
 ) -> Iterator[Stage]:
     """Pixels are encoded once each; what waits for the rest of a window are codes."""
     encoder, layer = operation.encoder, operation.window(source.channels)
-    trees = Trees(encoder, operation.input, lut_inputs=lut_inputs)
-    yield Stage.of(Piped(trees, "x", "codes"), wire=_trees(encoder, source))
+    yield _encoded(encoder, source, options)
     codes = data.ArrayLayout(encoder.levels, encoder.codebooks)
     outside = encoder(np.zeros((1, source.channels), np.int64))[0].tolist()
     yield Stage.of(Window(codes, operation.windows, raster, frame, outside))
-    sums = Sums(layer.tables, layer.bias + _half(layer))
-    yield Stage.of(Piped(sums, "codes", "sums"))
-    yield from _requantised(sums.signature.members["sums"].shape, layer)
+    size = operation.windows.grid(Kind((*raster.size, 1), source.format))
+    folds = options.of(raster.windows(operation.windows, size), frame, layer)
+    yield from _sums(layer, folds)
 
 
-def _dense(operation: Dense, lut_inputs: int) -> Iterator[Stage]:
+def _dense(operation: Dense, options: Options) -> Iterator[Stage]:
     products = Multipliers(
         operation.weights,
         operation.input,
         bias=operation.bias + _half(operation),
-        lut_inputs=lut_inputs,
+        lut_inputs=options.lut_inputs,
     )
     yield Stage.of(Piped(products, "x", "y"))
     yield from _requantised(products.signature.members["y"].shape, operation)

@@ -11,6 +11,7 @@ from ...models.amu.network import Network
 from ...models.amu.network_config import AmuNetworkConfig
 from ..engine import Beats, Workload, WorkloadSource
 from .pipeline import Pipeline
+from .stages import Options
 
 Source = WorkloadSource[AmuNetworkConfig]
 Evaluate = Callable[[np.ndarray], dict[str, Any]]
@@ -26,7 +27,7 @@ def pipeline(config: AmuNetworkConfig) -> Pipeline:
 
 @lru_cache(maxsize=4)
 def _pipeline(config: AmuNetworkConfig) -> Pipeline:
-    return Pipeline(config.content, config.lanes, config.lut_inputs)
+    return Pipeline(config.content, config.lanes, Options(config.lut_inputs, config.folds))
 
 
 def workload(

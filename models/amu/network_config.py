@@ -30,12 +30,14 @@ class AmuNetworkConfig(EngineConfig):
     """What the file's network hashes to, found when left out; another network is refused."""
     lanes: int = parameter(8, unit="values/beat", ge=1, le=4096)
     """Values of a pixel, or of a vector, in a beat of the input."""
+    folds: int = parameter(1, unit="cycles", ge=1, le=256)
+    """Over which a layer shares its tables' adders, where its pixels come slowly enough."""
     lut_inputs: Literal[4, 6] = parameter(6)
     """Inputs of the device's look-up tables, 6 on Xilinx; for area alone."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "small": {"network": "drawn", "seed": 169, "lanes": 1},
+        "small": {"network": "drawn", "seed": 169, "lanes": 1, "folds": 4},
         "large": {"network": "residual"},
         "chain": {"network": "chain"},
     }

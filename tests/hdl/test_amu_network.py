@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from thresher.hdl.amu_network.pipeline import Pipeline
 from thresher.hdl.amu_network.schedule import Arrival
+from thresher.hdl.amu_network.stages import Options
 from thresher.hdl.amu_network.workloads import WORKLOADS, beats, pipeline, results_of
 from thresher.models.amu.examples import chain, mlp, random_convolution
 from thresher.models.amu.files import save
@@ -46,7 +47,7 @@ LATE = np.arange(4093) > 1500
 @cache
 def made(name):
     network, lanes = NETWORKS[name]
-    return Pipeline(network, lanes)
+    return Pipeline(network, lanes, Options(folds=2 * lanes))
 
 
 def simulate(component, frames, **options):

@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from thresher.hdl.amu_network.flow import values
+from thresher.hdl.amu_network.folded import Folded
 from thresher.hdl.amu_network.gather import Flatten
 from thresher.hdl.amu_network.join import depths
 from thresher.hdl.amu_network.pool import Largest
@@ -49,7 +50,7 @@ def passed(block, pixels, gaps):
             ctx.set(Value.cast(block.i.payload), bits)
             await ctx.tick()
         ctx.set(block.i.valid, 0)
-        await ctx.tick().repeat(4)
+        await ctx.tick().repeat(40)
 
     async def watch(ctx):
         async for _, _, valid, first, bits in ctx.tick().sample(
@@ -195,6 +196,23 @@ def test_an_image_becomes_a_vector_of_what_is_wanted(seed):
     for (_, first, bits), image in zip(found, images, strict=True):
         assert first
         np.testing.assert_array_equal(unpack(bits, wanted.size)[wanted], image.ravel()[wanted])
+
+
+@pytest.mark.parametrize(("books", "folds"), [(1, 1), (5, 2), (7, 3), (9, 4), (6, 6), (5, 4)])
+def test_sums_in_turn(books, folds):
+    rng = np.random.default_rng(books)
+    tables = rng.integers(-9, 60, (books, 4, 3)) * rng.integers(0, 2, 3)  # one may be all 0
+    bias = rng.integers(-300, 300, 3)
+    block = Folded(tables, bias, folds)
+    codes = rng.integers(4, size=(40, books))
+    pixels = [(n % 5 == 0, pack(row, Format(2))) for n, row in enumerate(codes)]
+    gaps = folds - 1 + rng.integers(0, 3, len(codes)) * (np.arange(len(codes)) > 20)
+    found, taken = passed(block, pixels, gaps)
+    want = bias + tables[np.arange(books), codes].sum(axis=1)
+    sums = block.o.payload.shape().elem_shape
+    for (cycle, first, bits), (mark, _), at, row in zip(found, pixels, taken, want, strict=True):
+        assert (cycle, first) == (at + block.latency, mark)
+        np.testing.assert_array_equal(unpack(bits, 3, Format(sums.width, sums.signed)), row)
 
 
 def test_only_branches_that_may_be_early_have_queues():
