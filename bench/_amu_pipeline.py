@@ -12,11 +12,11 @@ from ..fpga.devices import device
 from ..fpga.yosys import synthesise
 from ..hdl.amu.encoder import Trees
 from ..hdl.amu.unrolled import Unrolled
-from ..hdl.amu_network.pipeline import Pipeline
 from ..hdl.amu_network.workloads import workload
 from ..models import data
 from ..models.amu.convert import Choice, convert
 from ..models.amu.files import save
+from ..models.amu.finetune import Schedule, finetune
 from ..models.amu.layer import Layer
 from ..models.amu.network import Network
 from ..models.amu.network_config import AmuNetworkConfig
@@ -31,20 +31,15 @@ NAME = "amu_network"
 _TRAIN = 1400
 """Of the written digits; the other 397 are held out."""
 _SOME = 8
-"""Outputs of a large layer that are synthesised; the others are taken to be alike."""
+"""Outputs of a layer that are synthesised, at most; the others are taken to be alike."""
 
 
 def pipeline_rows(quick: bool, progress: Progress) -> Iterator[Row]:
     """A small network on written digits and, unless quick, MNIST's."""
     try:
-        network, rows, labels = digits(progress)
+        yield from _digits("digits, 64-32-32-10 by lookup, length 8", progress)
     except data.MissingData as missing:
         yield Row.skip("digits, 64-32-32-10 by lookup: RTL and area", str(missing))
-    else:
-        what = "digits, 64-32-32-10 by lookup, length 8"
-        slim = streamline(network).network
-        yield from classify(what, slim, rows, labels, progress)
-        yield from _whole_area(what, network, slim, progress)
     for length in (16, 8):
         what = f"MNIST, 784-256-256-10 by lookup, length {length}"
         if quick:
@@ -58,18 +53,15 @@ def pipeline_rows(quick: bool, progress: Progress) -> Iterator[Row]:
             continue
         slim, held = streamline(network).network, images[TEST].astype(np.int64)
         yield from classify(what, slim, held[:256], labels[TEST][:256], progress)
-        yield from _layers_area(what, network, slim, progress)
+        yield from area(what, network, slim, progress)
 
 
-def digits(progress: Progress) -> tuple[Network, np.ndarray, np.ndarray]:
-    """A network learnt now, and integer rows with labels that it was not learnt from.
-
-    Raises :class:`.data.MissingData`.
-    """
+def _digits(what: str, progress: Progress) -> Iterator[Row]:
+    """A network learnt now, on rows that it was not learnt from."""
     images, labels = data.digits()
-    progress("a network for written digits")
+    progress(f"{what}: training")
+    train, test = slice(_TRAIN), slice(_TRAIN, None)
     x, y = torch.from_numpy(images).float() / 16, torch.from_numpy(labels)
-    train = slice(_TRAIN)
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
         sizes = (nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -80,7 +72,10 @@ def digits(progress: Progress) -> tuple[Network, np.ndarray, np.ndarray]:
             nn.functional.cross_entropy(module(x[train]), y[train]).backward()
             optimiser.step()
         found = convert(module.eval(), x[train], Choice(length=8))
-    return found.network, found.quantise(x[_TRAIN:]), labels[_TRAIN:]
+    slim, rows = streamline(found.network).network, found.quantise(x)
+    tuned = finetune(slim, rows[train], labels[train], Schedule(epochs=15)).network
+    yield from classify(what, tuned, rows[test], labels[test], progress)
+    yield from area(what, found.network, slim, progress)
 
 
 def classify(
@@ -109,27 +104,24 @@ def classify(
               f"{report.cycles - len(rows) + 1} for one")  # fmt: skip
 
 
-def _whole_area(what: str, network: Network, slim: Network, progress: Progress) -> Iterator[Row]:
-    found = []
-    for name, each in (("all outputs", network), ("streamlined", slim)):
-        progress(f"{what}: synthesis, {name}")
-        pipeline = Pipeline(each, lanes=each.input.channels)
-        found.append(synthesise(pipeline, device("xcup")).resources)
-    (before, after) = found
-    yield _saving(what, "the whole pipeline", (before.lut, before.ff), (after.lut, after.ff))
-
-
-def _layers_area(what: str, network: Network, slim: Network, progress: Progress) -> Iterator[Row]:
+def area(what: str, network: Network, slim: Network, progress: Progress) -> Iterator[Row]:
+    """LUT6 and flip-flops of all layers, each by itself, before streamlining and after."""
     totals = []
     for each in (network, slim):
         lut = ff = 0
         for node in each.nodes:
             if isinstance(node.operation, Lookup):
-                progress(f"{what}: synthesis of {node.name}")
-                area = layer_area(node.operation.layer)
-                lut, ff = lut + area[0], ff + area[1]
+                progress(f"{what}: synthesis of layer {node.name}")
+                found = layer_area(node.operation.layer)
+                lut, ff = lut + found[0], ff + found[1]
         totals.append((lut, ff))
-    yield _saving(what, f"its layers, by {_SOME} outputs of each", *totals)
+    (lut, ff), (less_lut, less_ff) = totals
+    yield Row(
+        f"{what}: LUT6 of all layers before streamlining, over those after", lut / less_lut,
+        Bar(">=", 1.3),
+        f"1.3 to 2.6 (Zhu et al., resources); {lut:,} LUT6 and {ff:,} FF before, {less_lut:,} and "
+        f"{less_ff:,} after; no more than {_SOME} outputs of a layer are synthesised",
+    )  # fmt: skip
 
 
 def layer_area(layer: Layer) -> tuple[int, int]:
@@ -143,12 +135,3 @@ def layer_area(layer: Layer) -> tuple[int, int]:
         round(trees.lut + share * (whole.lut - trees.lut)),
         round(trees.ff + share * (whole.ff - trees.ff)),
     )
-
-
-def _saving(what: str, which: str, before: tuple[int, int], after: tuple[int, int]) -> Row:
-    return Row(
-        f"{what}: LUT6 before streamlining over those after ({which})", before[0] / after[0],
-        Bar(">=", 1.3),
-        f"1.3 to 2.6 (Zhu et al., resources); {before[0]:,} LUT6 and {before[1]:,} FF before, "
-        f"{after[0]:,} and {after[1]:,} after",
-    )  # fmt: skip

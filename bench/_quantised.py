@@ -22,10 +22,8 @@ class Product:
     weight: np.ndarray
     """[D, M]"""
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """D and M."""
-        return self.weight.shape
+    def __str__(self) -> str:
+        return f"{self.name}, {' x '.join(map(str, self.weight.shape))}"
 
     def error(self, guess: np.ndarray) -> float:
         """Centred NMSE of ``guess`` [N', M]: ``|guess - y|**2 / |y - mean of each output|**2``."""
