@@ -125,7 +125,7 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
             what = f"L = {lists} on {name}: Fmax, MHz, and throughput without flips, Mb/s"
             try:
                 check_fit(synthesis.resources, device(name), f"L = {lists}")
-                fmax = place_and_route(synthesis, timeout=LIMIT).fmax_mhz
+                fmax = place_and_route(synthesis, timeout=LIMIT).fmax_mhz or 0.0
             except DoesNotFit as reason:
                 yield Row.skip(what, str(reason))
                 continue
