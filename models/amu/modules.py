@@ -291,6 +291,10 @@ class _Builder:
         first, second = (self.places[a] for a in arguments)
         if self.values[first].shape != self.values[second].shape:
             raise ValueError("adds values of one shape")
+        size = self.values[first].shape[-1]
+        orders = [_order(self.orders[p], size) for p in (first, second)]
+        if (orders[0] != orders[1]).any():
+            raise ValueError("adds flattened images with as many channels")
         self._put(node, Sum(), (first, second), order=self.orders[first])
 
     def join(self, node: fx.Node, arguments: Any) -> None:
@@ -304,10 +308,7 @@ class _Builder:
         if any(self.orders[p] is not None for p in places):
             sizes = [self.values[p].shape[-1] for p in places]
             starts = np.cumsum([0, *sizes[:-1]])
-            orders = [
-                np.arange(size) if (o := self.orders[p]) is None else o
-                for p, size in zip(places, sizes, strict=True)
-            ]
+            orders = [_order(self.orders[p], s) for p, s in zip(places, sizes, strict=True)]
             order = np.concatenate([s + o for s, o in zip(starts, orders, strict=True)])
         self._put(node, Join(), places, order=order)
 
@@ -373,6 +374,11 @@ _HANDLERS: dict[Any, Callable[[_Builder, fx.Node, Any], None]] = {
     nn.Dropout2d: _Builder.same,
     nn.Identity: _Builder.same,
 }
+
+
+def _order(order: np.ndarray | None, size: int) -> np.ndarray:
+    """``order``, or that of ``size`` channels that never were an image."""
+    return np.arange(size) if order is None else order
 
 
 def _label(key: Any) -> str:

@@ -203,6 +203,21 @@ def test_arguments_that_do_not_fit():
         convert(_Asks(), rows)
 
 
+def test_flattened_images_with_other_channels_are_not_added():
+    """Their values lie in another order than PyTorch's."""
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.few, self.many = nn.Conv2d(2, 3, (1, 3)), nn.Conv2d(2, 6, 3)
+
+        def forward(self, x):
+            return self.few(x).flatten(1) + self.many(x).flatten(1)
+
+    with pytest.raises(ValueError, match="add: adds flattened images with as many channels"):
+        convert(Sum(), torch.rand(9, 2, 4, 4))
+
+
 class _Asks(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
