@@ -22,6 +22,7 @@ from math import lcm
 
 from ...models.amu.convolution import Convolution, Windows
 from ...models.amu.network import Network
+from ...models.amu.operations import BYTE, Kind
 
 Pair = tuple[int, int]
 """Down, across."""
@@ -36,8 +37,9 @@ class Raster:
     step: Pair
     """Slots from one to the next."""
 
-    def windows(self, windows: Windows, size: Pair) -> "Raster":
-        """That of ``size`` windows on it."""
+    def windows(self, windows: Windows) -> "Raster":
+        """That of windows on it."""
+        size = windows.grid(Kind((*self.size, 1), BYTE))
         return Raster(size, (self.step[0] * windows.stride[0], self.step[1] * windows.stride[1]))
 
 
@@ -157,7 +159,7 @@ def rasters(network: Network, beats: int) -> tuple[Frame, list[Raster | None]]:
             # Before the next frame's first pixel, the window must be counted by one of this.
             rows = max(rows, (behind[0] + 1) * raster.step[0])
             columns = max(columns, (behind[1] + 1) * raster.step[1])
-            raster = raster.windows(windows, size)
+            raster = raster.windows(windows)
         rows, columns = max(rows, size[0] * raster.step[0]), max(columns, size[1] * raster.step[1])
         found.append(raster)
     steps = [raster.step for raster in found if raster is not None]

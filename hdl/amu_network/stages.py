@@ -175,9 +175,7 @@ def _convolution(
     codes = data.ArrayLayout(encoder.levels, encoder.codebooks)
     outside = encoder(np.zeros((1, source.channels), np.int64))[0].tolist()
     yield Stage.of(Window(codes, operation.windows, raster, frame, outside))
-    size = operation.windows.grid(Kind((*raster.size, 1), source.format))
-    folds = options.of(raster.windows(operation.windows, size), frame, layer)
-    yield from _sums(layer, folds)
+    yield from _sums(layer, options.of(raster.windows(operation.windows), frame, layer))
 
 
 def _dense(operation: Dense, options: Options) -> Iterator[Stage]:
@@ -217,4 +215,4 @@ def _pool(operation: MaxPool, source: Kind, raster: Raster, frame: Frame) -> Ite
         yield Stage.of(Window(pixel, windows, raster, frame, least))
         if (count := max(windows.size)) > 1:
             yield Stage.of(Piped(Largest(source.format, source.channels, count)))
-        raster = raster.windows(windows, windows.grid(Kind((*raster.size, 1), source.format)))
+        raster = raster.windows(windows)
