@@ -22,15 +22,15 @@ class Amu(wiring.Component):
     ``thresholds``, ``tables``, ``biases``
         Beats of :class:`.contents.Contents`; not there where contents are fixed.  First of all
         each is loaded, whole; a reset asks for them again.  Later each may be loaded again by
-        itself: its beats are taken once the rows that are begun have been delivered, and rows
-        wait until it is complete.
+        itself: as soon as beats are offered no more rows are begun, they are taken once those
+        under way have been delivered, and rows wait until it is complete.
     ``x``
         Rows, ``groups`` beats each.  Lane p of beat g has what the tree of codebook
         ``g * parallel_codebooks + p`` looks at, level by level; lanes of no codebook have anything.
     ``y``
         Results in the order of the rows, ``folds`` beats each: lane p of beat f is output
-        ``f * parallel_outputs + p``, lanes of no output are 0, requantised; ``last`` with the
-        row's last beat.
+        ``f * parallel_outputs + p``, lanes of no output are 0; ``last`` with the row's last
+        beat.
 
     A row takes ``groups * folds`` cycles; :mod:`.cycles` counts exactly.
     """
@@ -54,7 +54,7 @@ class Amu(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         accept, leave = Signal(), Signal()
-        i, o = self._rows(m, accept, leave)
+        i, o, hungry = self._rows(m, accept, leave)
         m.d.comb += [
             i.payload.eq(self.x.payload),
             i.valid.eq(self.x.valid & accept),
@@ -64,19 +64,22 @@ class Amu(wiring.Component):
         wiring.connect(m, o, wiring.flipped(self.y))
         with m.If(leave):
             m.d.sync += self.rows.eq(self.rows + 1)
-        with m.If(self.x.ready & ~self.x.valid):
+        with m.If(accept & hungry & ~self.x.valid):
             m.d.sync += self.wait_input.eq(self.wait_input + 1)
         with m.If(self.y.valid & ~self.y.ready):
             m.d.sync += self.wait_output.eq(self.wait_output + 1)
         return m
 
     def _rows(self, m, accept, leave):
-        """What rows go through: its input and its output.  ``accept``: rows may come."""
+        """What rows go through: its input, its output, and whether it would work on a beat.
+
+        ``accept``: rows may come; ``leave``: one has gone.
+        """
         shape, contents = self._shape, None
         if shape.unrolled:
             m.submodules.constant = constant = Constant(shape)
             m.d.comb += accept.eq(1)
-            return constant.i, constant.o
+            return constant.i, constant.o, constant.i.ready
         if self.config.contents == "fixed":
             contents = Contents.of(self.config, fixed_layer(self.config))
         m.submodules.descent = descent = (Serial if shape.serial else Pipelined)(shape, contents)
@@ -91,7 +94,7 @@ class Amu(wiring.Component):
             self._load(m, descent, tables, accept, leave)
         else:
             m.d.comb += accept.eq(1)
-        return descent.i, tables.o
+        return descent.i, tables.o, descent.hungry
 
     def _load(self, m, descent, tables, accept, leave):
         """Takes what is loaded while no row is under way, and rows while all is loaded."""

@@ -29,7 +29,8 @@ def comparable(shape: Shape, value: Value) -> Value:
 class _Descent(Component):
     """What both have in common.
 
-    ``open``: a beat or a row is begun and not ended; ``begins``: a row's first beat is taken.
+    ``open``: a beat or a row is begun and not ended; ``begins``: a row's first beat is taken;
+    ``hungry``: a beat would be worked on if there were one.
     """
 
     def __init__(self, shape: Shape, contents: Contents | None = None):
@@ -39,6 +40,7 @@ class _Descent(Component):
             "o": Out(stream.Signature(shape.codes)),
             "open": Out(1),
             "begins": Out(1),
+            "hungry": Out(1),
         }
         if contents is None:
             members |= {
@@ -71,6 +73,7 @@ class Pipelined(_Descent):
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(advance),
+            self.hungry.eq(advance),
             self.o.valid.eq(busy[-1]),
         ]
         with m.If(advance):
@@ -151,8 +154,9 @@ class Serial(_Descent):
         last, step = Signal(), Signal()
         m.d.comb += [
             last.eq(level == levels - 1),
-            self.i.ready.eq(last & (~self.o.valid | self.o.ready)),
-            step.eq(self.i.valid & (~last | self.i.ready)),
+            self.hungry.eq(~last | ~self.o.valid | self.o.ready),
+            self.i.ready.eq(last & self.hungry),
+            step.eq(self.i.valid & self.hungry),
             self.open.eq((group != 0) | (level != 0)),
         ]
         with m.If(step):

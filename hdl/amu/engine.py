@@ -16,7 +16,7 @@ def random_config(rng: np.random.Generator) -> AmuConfig:
     kinds: tuple[Literal["unsigned", "signed", "float16"], ...] = ("unsigned", "signed", "float16")
     kind = kinds[int(rng.choice(3, p=[0.5, 0.3, 0.2]))]
     codebooks, outputs = int(rng.integers(1, 13)), int(rng.integers(1, 13))
-    fixed = bool(rng.random() < 0.4)
+    fixed = bool(rng.random() > 0.7)
     at_once = fixed and bool(rng.random() < 0.4)
     across = outputs if at_once else int(rng.integers(1, outputs + 1))
     ports = [port for port in range(1, across + 1) if across % port == 0]
@@ -54,7 +54,7 @@ ENGINE = Engine(
         "rows": "rows whose results were all delivered",
         "load_beats": "beats of thresholds, tables and biases taken",
         "load_cycles": "cycles from the first beat that is loaded until all is there",
-        "wait_input": "cycles in which a beat of a row could have been taken",
+        "wait_input": "cycles in which trees had nothing to do for want of rows",
         "wait_output": "cycles in which a beat of results was held up",
     },
     random_config=random_config,

@@ -212,7 +212,10 @@ def test_fixed_contents_of_a_file(tmp_path):
 
 
 def test_the_same_seed_the_same_bytes():
-    config = SHAPES["serial"].replace(contents="fixed", seed=5)
+    config = AmuConfig(
+        codebooks=2, levels=2, outputs=2, parallel_codebooks=1, parallel_outputs=1,
+        contents="fixed", seed=5,
+    )  # fmt: skip
     texts = [emit(Amu(config), "amu") for _ in range(2)]
     assert texts[0] == texts[1] != emit(Amu(config.replace(seed=6)), "amu")
 
