@@ -130,7 +130,7 @@ def _mnist(length: int, quick: bool, progress: Progress) -> Iterator[Row]:
         )  # fmt: skip
         how = f"{epochs} epochs" + (", images shifted by up to a pixel" if pixels else "")
         got = float((tuned.network(test).argmax(axis=1) == labels[TEST]).mean())
-        bar = None if target.tuned is None else Bar(">=", target.tuned)
+        bar = Bar(">=", target.tuned) if target.tuned is not None and pixels else None
         yield Row(f"{what}, fine-tuned ({how}): accuracy", got, bar)
 
 
