@@ -12,8 +12,9 @@ from ..sim.stalls import Kind
 from .report import Bar, Progress, Row
 
 NAME = "amu"
-HALUT = {"halut_16x8": (16, 8, 24), "halut_32x32": (32, 32, 40)}
-"""Codebooks, outputs, and the cycle of the first result as halut's RTL was measured."""
+HALUT = {"halut_16x8": (16, 8), "halut_32x32": (32, 32)}
+"""Codebooks and outputs.  Halut's RTL, simulated, gives a row every C cycles, the first result in
+cycle C + 8."""
 _SHAPES = (  # codebooks, levels, outputs; codebooks and outputs at once
     (16, 4, 32, 16, 32), (16, 4, 32, 4, 8), (13, 5, 21, 5, 4), (16, 2, 32, 3, 32), (8, 6, 24, 8, 1),
 )  # fmt: skip
@@ -32,7 +33,7 @@ def rtl_rows(quick: bool, progress: Progress) -> Iterator[Row]:
 def _halut(progress: Progress) -> Iterator[Row]:
     """One codebook in a cycle, all outputs at once."""
     source = engine(NAME).workloads
-    for name, (codebooks, outputs, first) in HALUT.items():
+    for name, (codebooks, outputs) in HALUT.items():
         what = f"halut's vectors, C = {codebooks}, M = {outputs}, a codebook in a cycle"
         try:
             config = source[name].configure(
@@ -46,7 +47,7 @@ def _halut(progress: Progress) -> Iterator[Row]:
             continue
         wrong = "; ".join(report.failures()) or report.metrics["wrong_sums"]
         yield Row(f"{what}: sums that differ", wrong, Bar("==", 0))
-        yield from halut_cycles(what, report, first)
+        yield from halut_cycles(what, report, codebooks)
         for port in (outputs, 1):
             progress(f"{what}: {port} table entries a beat")
             loaded = simulate(NAME, config.replace(load_port=port), name, samples=1)
@@ -66,10 +67,10 @@ def _halut(progress: Progress) -> Iterator[Row]:
               "8, all of a row (halut's RTL, where +0 exceeds -0)")  # fmt: skip
 
 
-def halut_cycles(what: str, report: Report, first: int) -> Iterator[Row]:
+def halut_cycles(what: str, report: Report, codebooks: int) -> Iterator[Row]:
     """When results come, counted from the cycle of the first input, which is 1."""
     taken, given = report.run.input_cycles["x"], report.run.output_cycles["y"]
-    codebooks = first - 8
+    first = codebooks + 8
     yield Row(f"{what}: cycle of the first results, all at once", int(given[0] - taken[0]) + 1,
               Bar("<=", first), f"{first}, the others one by one (halut)")  # fmt: skip
     yield Row(f"{what}: cycles of a row, at most", int(np.diff(given).max()),
