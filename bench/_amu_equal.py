@@ -27,6 +27,7 @@ DEVICE = "xcup"
 BITS = 8
 """Of an input."""
 LOOKUP = "lookup"
+HALUT = "lookup as halut learnt it, on our hardware"
 FITTED = "multipliers, weights fitted to the outputs"
 ROUNDED = "multipliers, weights rounded"
 SWEEPS = {FITTED: 10, ROUNDED: 0}
@@ -38,6 +39,8 @@ LOOKUPS = {
     "MNIST": ((8, 4, 8), (16, 4, 8), (8, 5, 6), (16, 5, 6), (32, 5, 6)),
 }  # fmt: skip
 """Codebooks, levels and bits of tables, by product."""
+STORED = {"AR(1)": "ar1", "digits": "digits"}
+"""What the reference file calls products that halut learnt, with 8 and with 16 codebooks."""
 WIDTHS = ((1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (4, 4), (8, 8))
 """Bits of weights and of inputs."""
 QUICK = ("AR(1)", ((4, 4, 8), (8, 5, 6), (16, 5, 6)), ((1, 1), (1, 2), (2, 2), (2, 3)))
@@ -90,8 +93,12 @@ def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
             progress(f"{product}: {codebooks} codebooks of {1 << levels} prototypes, {bits} bits")
             costs.append(lookup(product, codebooks, levels, bits))
             yield costs[-1].row(str(product))
+        for codebooks in (8, 16) if product.name in STORED and not quick else ():
+            progress(f"{product}: halut's {codebooks} codebooks")
+            costs.append(halut(product, codebooks))
+            yield costs[-1].row(str(product))
         yield from ratios(str(product), costs)
-    if pictures is not None:
+    if pictures is not None and found:
         files = draw(figure(found), pictures, "amu")
         yield Row("pictures", ", ".join(map(str, files)))
 
@@ -138,16 +145,38 @@ def lookup(product: Product, codebooks: int, levels: int, bits: int) -> Cost:
         targets=product.train @ product.weight, codebooks=codebooks, levels=levels,
     )  # fmt: skip
     tables = quantise_tables(learned.tables, learned.bias, bits)
-    thresholds = np.floor(learned.encoder.thresholds).clip(-1, (1 << BITS) - 1).astype(np.int64)
-    encoder = Encoder(learned.encoder.dims, thresholds)
+    encoder = _encoder(learned.encoder.dims, learned.encoder.thresholds)
     layer = Layer(encoder, tables.tables, tables.bias, Format(BITS))
-    guess = layer(inputs(product.test)) / tables.scale
-    engine = Unrolled(layer)
+    error = product.error(layer(inputs(product.test)) / tables.scale)
+    return _unrolled(LOOKUP, layer, bits, error)
+
+
+def halut(product: Product, codebooks: int) -> Cost:
+    """The layer that halut learnt for the product: its trees, and its tables of bytes."""
+    start = f"{STORED[product.name]}_C{codebooks}_halut_"
+    stored = {
+        name.removeprefix(start): values
+        for name, values in data.load("halut_bolt_small.npz").items()
+        if name.startswith(start)
+    }
+    inputs, tables = Affine.fit(product.train, BITS), stored["lut_u8"].transpose(1, 2, 0)
+    encoder = _encoder(stored["dims"], (stored["thresholds"] - inputs.low) / inputs.step)
+    layer = Layer(encoder, tables, np.zeros(tables.shape[2], np.int64), Format(BITS))
+    guess = layer(inputs(product.test)) / stored["lut_scale"] + stored["lut_offset"]
+    return _unrolled(HALUT, layer, 8, product.error(guess))
+
+
+def _encoder(dims: np.ndarray, thresholds: np.ndarray) -> Encoder:
+    """For integers: one exceeds a threshold where it exceeds its floor."""
+    whole = np.floor(thresholds).clip(-1, (1 << BITS) - 1).astype(np.int64)
+    return Encoder(dims, whole)
+
+
+def _unrolled(family: str, layer: Layer, bits: int, error: float) -> Cost:
+    engine, trees = Unrolled(layer), layer.encoder
     area = synthesise(engine, device(DEVICE)).resources
-    return Cost(
-        LOOKUP, f"C = {codebooks}, K = {1 << levels}, tables of {bits} bits",
-        product.error(guess), area.lut, area.ff, engine.latency,
-    )  # fmt: skip
+    name = f"C = {trees.codebooks}, K = {trees.prototypes}, tables of {bits} bits"
+    return Cost(family, name, error, area.lut, area.ff, engine.latency)
 
 
 def multipliers(product: Product, weights: int, inputs: int, family: str) -> Cost:
@@ -193,15 +222,20 @@ def ratios(product: str, costs: Sequence[Cost]) -> Iterator[Row]:
         if cost.family != LOOKUP:
             continue
         for family in SWEEPS:
-            curve = [(c.error, c.lut) for c in costs if c.family == family]
-            if not curve:
+            of_family = [c for c in costs if c.family == family]
+            if not of_family:
                 continue
             what = f"{product}, {cost.name}: LUT6 of {family} of the same error, over its own"
-            needed = at_error(curve, cost.error)
-            if needed is None:
+            needed = at_error([(c.error, c.lut) for c in of_family], cost.error)
+            narrow = at_error([(c.error, c.lut - c.before) for c in of_family], cost.error)
+            if needed is None or narrow is None:
                 yield Row.skip(what, f"{show(cost.error)} is beyond all that were measured")
-            else:
-                yield Row(what, needed / cost.lut, None, f"{needed:,.0f} over {cost.lut:,} LUT6")
+                continue
+            yield Row(
+                what, needed / cost.lut, None,
+                f"{needed:,.0f} over {cost.lut:,} LUT6; {show(narrow / cost.lut)} where inputs "
+                "come in few bits",
+            )  # fmt: skip
 
 
 def at_error(curve: Sequence[tuple[float, float]], error: float) -> float | None:
@@ -233,7 +267,8 @@ def figure(found: Mapping[str, Sequence[Cost]]) -> Figure:
         series = []
         for family in dict.fromkeys(cost.family for cost in costs):
             best = front([(c.error, c.lut) for c in costs if c.family == family])
-            series.append(Series(family, [error for error, _ in best], [lut for _, lut in best]))
+            errors, luts = zip(*best, strict=True)
+            series.append(Series(family, list(errors), list(luts), reference=family == HALUT))
         panels.append(Panel(f"LUT6, {product}", series))
     return Figure(
         "A product by lookup and by constant multipliers, a row in each cycle",
