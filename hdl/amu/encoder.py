@@ -72,12 +72,12 @@ class Trees(Component):
             code = Cat(right, code)
             if (level + 1) % self._levels_a_stage and level + 1 < self.encoder.levels:
                 continue
-            # Registers with a reset: a shift register would take as many look-up tables as bits.
             held = Signal(len(code), name=f"{name}_code", reset_less=True)
             with m.If(self.en):
                 m.d.sync += held.eq(code)
             code = held
             for later in range(level + 1, self.encoder.levels):
+                # With a reset: a shift register would take as many look-up tables as bits.
                 delayed = Signal(len(inputs[later]), name=f"{name}_input_{later}")
                 with m.If(self.en):
                     m.d.sync += delayed.eq(inputs[later])
@@ -98,8 +98,8 @@ def at_least(
 
     No threshold is chosen anywhere.  A carry ripples through the bits from the lowest that
     matters on, in steps as large as a look-up table of (carry, bits, index) takes.  Where the
-    index leaves no room for that, the bound's complement is added to ``x`` and the carry counts:
-    its table is part of the adder's look-up tables if they have :data:`CHAIN` inputs.
+    index leaves too little room for that, an adder's carry compares ``x`` with the bound, whose
+    table is part of the adder's look-up tables if they have :data:`CHAIN` inputs.
     """
     bits = len(x)
     steps = _steps(bits, bounds, lut_inputs)
@@ -114,23 +114,23 @@ def at_least(
         if table.all() or not table.any():
             carry = Const(int(table.flat[0]), 1)
             continue
-        # Kept apart, or the tools would find the ripple too slow and double its look-up tables.
-        out = Signal(name=f"{name}_{number}", attrs={"keep": 1})
-        m.d.comb += out.eq(
-            lookup(
-                table.ravel(),
-                Cat(x[start:stop], index) if not number else Cat(carry, x[start:stop], index),
-            )
-        )
+        # Kept apart where steps are large: Yosys would find the ripple too slow and double it.
+        out = Signal(name=f"{name}_{number}", attrs={"keep": 1} if lut_inputs >= CHAIN else {})
+        choice = Cat(x[start:stop], index)
+        m.d.comb += out.eq(lookup(table.ravel(), Cat(carry, choice) if number else choice))
         carry = out
     return carry
 
 
 def lookup(table: Iterable[int], index: Value) -> Value:
-    """The bit ``table[index]``."""
-    bits = [int(bit) for bit in table]
+    """The bit ``table[index]``, as an inverter behind the inverted table.
+
+    So a register that takes it gets no reset from constant parts of the table, for which
+    Yosys would spend look-up tables.
+    """
+    bits = [not bit for bit in table]
     word = sum(bit << number for number, bit in enumerate(bits))
-    return Const(word, len(bits)).bit_select(index, 1)
+    return ~Const(word, len(bits)).bit_select(index, 1)
 
 
 def _by_adder(bits: int, x: Value, bounds: Sequence[int], index: Value) -> Value:
