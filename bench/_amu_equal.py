@@ -1,7 +1,7 @@
 """Products by table lookup and by integer multipliers at equal error, as rows."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -75,12 +75,15 @@ class Cost:
 def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
     """Error beside area and cycles, what multipliers take at the error of a lookup; a picture."""
     found: dict[str, list[Cost]] = {}
-    for product in products(progress):
-        if isinstance(product, Row):
-            yield product
+    for name, load in PRODUCTS.items():
+        if quick and name != QUICK[0]:
+            yield Row.skip(f"{name}: area at equal error", "synthesis takes long; run with --full")
             continue
-        if quick and product.name != QUICK[0]:
-            yield Row.skip(f"{product.name}: area at equal error", "run with --full")
+        progress(f"{name}: rows")
+        try:
+            product = Product(name, *load())
+        except data.MissingData as missing:
+            yield Row.skip(f"{name}: area at equal error", str(missing))
             continue
         lookups, widths = QUICK[1:] if quick else (LOOKUPS[product.name], WIDTHS)
         costs = found[str(product)] = []
@@ -101,16 +104,6 @@ def equal_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
     if pictures is not None and found:
         files = draw(figure(found), pictures, "amu")
         yield Row("pictures", ", ".join(map(str, files)))
-
-
-def products(progress: Progress) -> Iterator[Product | Row]:
-    """The products, or why one is not there."""
-    for name, load in (("AR(1)", _ar1), ("digits", _digits), ("MNIST", _mnist)):
-        progress(f"{name}: rows")
-        try:
-            yield Product(name, *load())
-        except data.MissingData as missing:
-            yield Row.skip(f"{name}: area at equal error", str(missing))
 
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -135,6 +128,10 @@ def _mnist() -> Arrays:
     for layer in range(2):
         rows = np.maximum(rows @ stored[f"W{layer}"] + stored[f"b{layer}"], 0)
     return rows[:8000], rows[8000:], stored["W2"].astype(np.float64)
+
+
+PRODUCTS: dict[str, Callable[[], Arrays]] = {"AR(1)": _ar1, "digits": _digits, "MNIST": _mnist}
+"""Rows to learn from, rows held out, and the weight; they raise :class:`.data.MissingData`."""
 
 
 def lookup(product: Product, codebooks: int, levels: int, bits: int) -> Cost:
