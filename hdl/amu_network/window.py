@@ -53,7 +53,8 @@ class Delay(Component):
 
 class Window(Component):
     """Pixels in, windows out: ``o.payload[k]`` is the pixel in row ``k // width``, column
-    ``k % width`` of the window, or ``outside``, a constant, where that is not of the image.
+    ``k % width`` of the window, or ``outside``, a constant (by default all bits 0), where that is
+    not of the image.
 
     The rows above wait in a memory.  A window comes :attr:`latency` cycles after its last pixel,
     which is :attr:`pixels` pixels, or :attr:`slots` slots, after the one that it is counted by.
@@ -67,7 +68,7 @@ class Window(Component):
         windows: Windows,
         raster: Raster,
         frame: Frame,
-        outside: Any = 0,
+        outside: Any = None,
     ):
         self._shape, self._windows, self._outside = shape, windows, outside
         self._size, self._columns = raster.size, frame.columns_of(raster)
@@ -95,7 +96,9 @@ class Window(Component):
             present.eq(Value.cast(self.i.payload)),
         ]
         rows, columns = self._inside(m, row, 0), self._inside(m, column, 1)
-        outside = Value.cast(Signal(self._shape, init=self._outside))
+        outside = Const(0, len(present))
+        if self._outside is not None:
+            outside = Value.cast(Signal(self._shape, init=self._outside))
         width = self._windows.size[1]
         for k, pixel in enumerate(self._pixels(m, valid, present)):
             inside = rows[k // width] & columns[k % width]
@@ -171,6 +174,9 @@ class Window(Component):
         for k in range(width):
             offset = k - padding
             after = place >= -offset if offset < 0 else Const(1)
-            before = place < size - offset if furthest + offset >= size else Const(1)
+            if offset >= size:
+                before = Const(0)
+            else:
+                before = place < size - offset if furthest + offset >= size else Const(1)
             m.d.comb += flags[k].eq(after & before)
         return flags

@@ -108,9 +108,11 @@ def test_windows(seed):
     padding = [int(rng.integers(s)) for s in size]
     frame, raster = some_image(rng, size, padding)
     windows = Windows(tuple(size), tuple(stride), tuple(padding))
-    (height, width), channels, outside = raster.size, 2, [3, -7]
+    (height, width), channels = raster.size, 2
+    outside = [3, -7] if seed % 3 else [0, 0]
     images = rng.integers(*FORMAT.limits, (3, height, width, channels))
-    block = Window(values(FORMAT, channels), windows, raster, frame, outside)
+    constant = outside if seed % 3 else None
+    block = Window(values(FORMAT, channels), windows, raster, frame, constant)
     pixels = flow(rng, images, frame, raster, idle=3)
     # What windows of the last frame wait for
     pixels += [(0, pack(rng.integers(*FORMAT.limits, channels))) for _ in range(block.pixels)]
