@@ -1,18 +1,23 @@
 """Learning an approximate matrix product from rows: trees, and tables fitted to the outputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..threads import one_thread
+from .blocks import partition
 from .encoder import Encoder
-from .ridge import Normal, eigh, product, solve
+from .given import checked
+from .ridge import Normal, eigh, product, regression
 from .trees import Bins, Tree, grow, improve
 
 _ROUNDS = 4
 """Of improving a tree and its leaves in turn."""
 _DIRECTIONS = 16
 """Of what a block contributes to the outputs: the longest, which its tree is grown by."""
+_WORTHS = 0.5, 0.75, 1.0
+"""Bits that a level is worth when inputs are put into blocks; the better partition is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,44 +44,160 @@ def learn(
     codebooks: int,
     levels: int = 4,
     ridge: float | None = None,
+    contiguous: bool = False,
+    max_inputs: int | None = None,
+    sweeps: int = 3,
 ) -> Learned:
     """Trees and tables that approximate ``rows @ weight``, or ``targets`` in its place.
 
     ``rows`` [N, D]; ``weight`` [D, M]; ``targets`` [N, M] are what should come out of ``rows``,
-    such as the outputs of a layer whose inputs are approximations.  ``ridge`` shrinks the tables
-    towards what each block of inputs contributes by itself; by default it is chosen by generalised
-    cross-validation.
+    such as the outputs of a layer whose inputs are approximations.
 
-    Raises :class:`ValueError` where shapes do not fit and where a value is NaN or infinite.
+    Each codebook has a block of inputs, whose contribution to the outputs its tree tells.
+    ``contiguous`` blocks are runs of neighbours; otherwise :func:`.blocks.partition` chooses them
+    where that is better.  ``sweeps`` more times, each tree learns what the others leave over.
+    Tables are fitted to the targets, all codebooks at once, shrunk by ``ridge`` towards what each
+    block contributes by itself.  Blocks, sweeps and, by default, the ridge are judged by
+    generalised cross-validation.  Trees read at most ``max_inputs`` inputs altogether, those
+    that matter most.
+
+    The result is the same on any number of threads.  Raises :class:`ValueError` where shapes do
+    not fit and where a value is NaN or infinite.
     """
     if codebooks < 1 or not 1 <= levels <= 8:
         raise ValueError(
             f"{codebooks} codebooks of {levels} levels: at least 1 codebook, 1 to 8 levels"
         )
+    if max_inputs is not None and max_inputs < 1:
+        raise ValueError(f"trees cannot do with {max_inputs} inputs; allow at least 1")
     with one_thread():  # sums in one order, whatever the machine
-        x, w, t = _checked(rows, weight, targets)
-        return _learn(x, w, t, codebooks, levels, ridge)
+        x, w, t = checked(rows, weight, targets)
+        learner = _Learner(x, w, t, codebooks, levels, ridge)
+        best = min(map(learner.start, learner.partitions(contiguous)), key=lambda fit: fit.score)
+        if max_inputs is not None:
+            best = learner.limited(best, max_inputs)
+        for _ in range(sweeps):
+            fit = learner.swept(best)
+            if fit.score >= best.score:
+                break
+            best = fit
+        return best.learned(learner.bins)
 
 
-def _learn(
-    x: np.ndarray, w: np.ndarray, t: np.ndarray, codebooks: int, levels: int, ridge: float | None
-) -> Learned:
-    count = 1 << levels
-    bins = Bins(x)
-    blocks = _blocks(bins.varying, codebooks)
-    goals = [_contribution(x[:, block], w[block]) for block in blocks]
-    trees: list[Tree] = []
-    codes = np.empty((len(x), codebooks), np.int64)
-    tables = np.zeros((codebooks, count, t.shape[1]))
-    for c in range(codebooks):
-        block, goal = blocks[c % len(blocks)], goals[c % len(blocks)]
-        trees.append(_tree(bins, block, goal, levels))
-        codes[:, c] = trees[c].codes(bins)
-        means = leaf_means(codes[:, c], goal, count)
-        goal -= means[codes[:, c]]
-        tables[c] = leaf_means(codes[:, c], product(x[:, block], w[block]), count)
-    correction, bias = Normal(codes, t - sums(tables, codes), count).solve(ridge)
-    return Learned(_encoder(bins, trees), tables + correction, bias)
+@dataclass(frozen=True)
+class _Fit:
+    """Trees of blocks, and their tables."""
+
+    blocks: list[np.ndarray]
+    """The inputs of each codebook, which its goal is made of."""
+    allowed: np.ndarray
+    """bool [D]: those that trees may look at."""
+    trees: list[Tree]
+    codes: np.ndarray
+    tables: np.ndarray
+    bias: np.ndarray
+    score: float
+    """The error, as generalised cross-validation estimates it."""
+
+    @property
+    def read(self) -> np.ndarray:
+        """The inputs that trees look at."""
+        return np.unique([tree.dims for tree in self.trees])
+
+    def learned(self, bins: Bins) -> Learned:
+        dims = np.stack([tree.dims for tree in self.trees])
+        at = np.repeat(dims, 1 << np.arange(dims.shape[1]), axis=1)
+        thresholds = bins.thresholds[at, np.stack([tree.cuts for tree in self.trees])]
+        return Learned(Encoder(dims, thresholds), self.tables, self.bias)
+
+
+class _Learner:
+    """What is learnt from, and the steps of learning."""
+
+    def __init__(
+        self, x: np.ndarray, w: np.ndarray, t: np.ndarray, codebooks: int, levels: int,
+        ridge: float | None,
+    ):  # fmt: skip
+        self.bins = Bins(x)
+        self._x, self._w, self._t = x - x.mean(axis=0), w, t
+        self._codebooks, self._levels, self._ridge = codebooks, levels, ridge
+
+    def partitions(self, contiguous: bool) -> Iterator[list[np.ndarray]]:
+        """Blocks of the inputs that tell rows apart, by which to begin."""
+        varying = self.bins.varying
+        inputs = np.flatnonzero(varying) if varying.any() else np.array([0])
+        number = min(self._codebooks, len(inputs))
+        yield np.array_split(inputs, number)
+        if not contiguous and 1 < number < len(inputs):
+            for worth in _WORTHS:
+                yield partition(self._x, self._w, inputs, number, worth * self._levels)
+
+    def start(self, blocks: list[np.ndarray], allowed: np.ndarray | None = None) -> _Fit:
+        """Each tree for what its block contributes; of several trees, what earlier ones left."""
+        may = self.bins.varying if allowed is None else allowed
+        goals = [_directions(self._x[:, block], self._w[block]) for block in blocks]
+        shares = [product(self._x[:, block], self._w[block]) for block in blocks]
+        blocks = [blocks[c % len(blocks)] for c in range(self._codebooks)]
+        trees, codes, tables = [], [], []
+        for c, block in enumerate(blocks):
+            goal, share = goals[c % len(goals)], shares[c % len(goals)]
+            trees.append(self._tree(block, goal, may))
+            codes.append(trees[c].codes(self.bins))
+            goal -= leaf_means(codes[c], goal, 1 << self._levels)[codes[c]]
+            tables.append(leaf_means(codes[c], share, 1 << self._levels))
+            share -= tables[c][codes[c]]
+        return self._fitted(blocks, may, trees, np.stack(codes, 1), np.stack(tables))
+
+    def swept(self, fit: _Fit) -> _Fit:
+        """Each tree anew, for what its block tells of the targets beside all other tables."""
+        trees, codes, tables = list(fit.trees), fit.codes.copy(), fit.tables.copy()
+        left = self._t - fit.bias - sums(tables, codes)
+        for c, block in enumerate(fit.blocks):
+            left += tables[c][codes[:, c]]
+            x = self._x[:, block]
+            weight = regression(x, left)
+            trees[c] = self._tree(block, _directions(x, weight), fit.allowed)
+            codes[:, c] = trees[c].codes(self.bins)
+            tables[c] = leaf_means(codes[:, c], product(x, weight), 1 << self._levels)
+            left -= tables[c][codes[:, c]]
+        return self._fitted(fit.blocks, fit.allowed, trees, codes, tables)
+
+    def limited(self, fit: _Fit, inputs: int) -> _Fit:
+        """The same with trees that read so many inputs at most."""
+        if len(fit.read) <= inputs:
+            return fit
+        worth = np.zeros(len(self.bins.varying))
+        for tree, block, codes in zip(fit.trees, fit.blocks, fit.codes.T, strict=True):
+            goal = _directions(self._x[:, block], self._w[block])
+            full = _explained(codes, goal, 1 << self._levels)
+            for d in np.unique(tree.dims):
+                bits = 1 << self._levels - 1 - np.flatnonzero(tree.dims == d)
+                worth[d] += full - _explained(codes & ~bits.sum(), goal, 1 << self._levels)
+        allowed = np.zeros(len(worth), bool)
+        allowed[np.argsort(-worth, kind="stable")[:inputs]] = True
+        own = fit.blocks[: min(self._codebooks, len(fit.blocks))]
+        return self.start(own, allowed & self.bins.varying)
+
+    def _tree(self, block: np.ndarray, goal: np.ndarray, allowed: np.ndarray) -> Tree:
+        """A tree that looks at inputs of its block and whose leaves' means come near ``goal``."""
+        own = np.zeros(len(allowed), bool)
+        own[block] = allowed[block]
+        if not own.any():  # others may tell something of the block
+            own = allowed if allowed.any() else ~own
+        tree = grow(self.bins, goal, self._levels, own)
+        for _ in range(_ROUNDS):
+            means = leaf_means(tree.codes(self.bins), goal, 1 << self._levels)
+            cost = np.square(means).sum(axis=1) - 2 * product(goal, means.T)
+            improve(self.bins, cost, tree, own)
+        return tree
+
+    def _fitted(
+        self, blocks: list[np.ndarray], allowed: np.ndarray, trees: list[Tree],
+        codes: np.ndarray, prior: np.ndarray,
+    ) -> _Fit:  # fmt: skip
+        normal = Normal(codes, self._t - sums(prior, codes), 1 << self._levels)
+        solved = normal.solve(self._ridge)
+        return _Fit(blocks, allowed, trees, codes, prior + solved.tables, solved.bias, solved.score)
 
 
 def sums(tables: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -94,77 +215,20 @@ def leaf_means(codes: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
     return np.where(rows > 0, product(hot, target) / np.maximum(rows, 1), target.mean(axis=0))
 
 
-def _checked(
-    rows: np.ndarray, weight: np.ndarray | None, targets: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, weight and targets, in double precision."""
-    x = _matrix("rows", rows)
-    if weight is None and targets is None:
-        raise ValueError("give the weight, or the targets of the rows")
-    if targets is None:
-        w = _matrix("weight", weight)
-        if len(w) != x.shape[1]:
-            raise ValueError(f"a weight for {x.shape[1]} inputs is not of the shape {w.shape}")
-        return x, w, product(x, w)
-    t = _matrix("targets", targets)
-    if len(t) != len(x):
-        raise ValueError(f"{len(x)} rows need as many targets, not {len(t)}")
-    if weight is not None:
-        w = _matrix("weight", weight)
-        if w.shape != (x.shape[1], t.shape[1]):
-            raise ValueError(
-                f"a weight for {x.shape[1]} inputs and {t.shape[1]} targets is not of the shape "
-                f"{w.shape}"
-            )
-        return x, w, t
-    centred = x - x.mean(axis=0)
-    gram = product(centred.T, centred)
-    gram[np.diag_indices_from(gram)] += 1e-3 * np.trace(gram) / len(gram) + 1e-12
-    return x, solve(gram, product(centred.T, t - t.mean(axis=0))), t
+def _explained(codes: np.ndarray, target: np.ndarray, count: int) -> float:
+    """How much of ``target`` [N, P] the means of the codes explain, as a sum of squares."""
+    means = leaf_means(codes, target, count)
+    rows = np.bincount(codes, minlength=count)
+    return float((rows * np.square(means).sum(axis=1)).sum())
 
 
-def _matrix(name: str, values: np.ndarray | None) -> np.ndarray:
-    array = np.asarray(values, np.float64)
-    if array.ndim != 2 or not array.size:
-        raise ValueError(f"{name} are a matrix with rows and columns, not of shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} hold NaN or infinity; mend the values before learning")
-    return array
-
-
-def _blocks(varying: np.ndarray, codebooks: int) -> list[np.ndarray]:
-    """The inputs that tell rows apart, in at most so many blocks of neighbours."""
-    inputs = np.flatnonzero(varying)
-    if not len(inputs):
-        inputs = np.array([0])
-    return np.array_split(inputs, min(codebooks, len(inputs)))
-
-
-def _contribution(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _directions(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """[N, P]: what a block's inputs ``x`` [N, L] give the outputs, seen along few directions.
 
     Distances are those between ``x @ weight``, as far as the directions go.
     """
-    x = x - x.mean(axis=0)
     power, axes = eigh(product(weight, weight.T))
     x = product(x, axes * np.sqrt(np.maximum(power, 0)))
     if x.shape[1] > _DIRECTIONS:
         x = product(x, eigh(product(x.T, x))[1][:, -_DIRECTIONS:])
     return x
-
-
-def _tree(bins: Bins, block: np.ndarray, goal: np.ndarray, levels: int) -> Tree:
-    """A tree that looks at inputs of ``block`` and whose leaves' means come close to ``goal``."""
-    allowed = np.zeros(len(bins.varying), bool)
-    allowed[block] = True
-    tree = grow(bins, goal, levels, allowed)
-    for _ in range(_ROUNDS):
-        means = leaf_means(tree.codes(bins), goal, 1 << levels)
-        improve(bins, np.square(means).sum(axis=1) - 2 * product(goal, means.T), tree, allowed)
-    return tree
-
-
-def _encoder(bins: Bins, trees: list[Tree]) -> Encoder:
-    dims = np.stack([tree.dims for tree in trees])
-    at = np.repeat(dims, 1 << np.arange(dims.shape[1]), axis=1)
-    return Encoder(dims, bins.thresholds[at, np.stack([tree.cuts for tree in trees])])

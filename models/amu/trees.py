@@ -24,7 +24,7 @@ class Bins:
     def __init__(self, rows: np.ndarray):
         self.varying = rows.min(axis=0) < rows.max(axis=0)
         """bool [D]: the inputs that a tree can tell rows apart by."""
-        self.index = np.empty(rows.shape[::-1], np.uint8)
+        self.index = np.empty((rows.shape[1], rows.shape[0]), np.uint8)
         self.thresholds = np.full((rows.shape[1], BINS), np.inf)
         for d, column in enumerate(rows.T):
             between = _between(column)
@@ -62,7 +62,7 @@ class Tree:
     def codes(self, bins: Bins, start: int = 0, codes: np.ndarray | None = None) -> np.ndarray:
         """int64 [N]: where the rows arrive, from the root or from nodes of the level ``start``."""
         if codes is None:
-            codes = np.zeros(bins.index.shape[1], np.int64)
+            codes = np.zeros(len(bins.index[0]), np.int64)
         for level in range(start, self.levels):
             cut = self.cuts[(1 << level) - 1 + codes]
             codes = 2 * codes + (bins.index[self.dims[level]] > cut)
