@@ -9,12 +9,13 @@ from thresher.hdl.amu_network.pipeline import Pipeline
 from thresher.hdl.amu_network.schedule import Arrival
 from thresher.hdl.amu_network.stages import Options
 from thresher.hdl.amu_network.workloads import WORKLOADS, beats, pipeline, results_of
+from thresher.models.amu.convolution import Patches
 from thresher.models.amu.examples import chain, mlp, random_convolution
 from thresher.models.amu.files import save
 from thresher.models.amu.layer import Format
 from thresher.models.amu.network import Network, Node
 from thresher.models.amu.network_config import AmuNetworkConfig
-from thresher.models.amu.operations import Add, Concat, Input, Lookup
+from thresher.models.amu.operations import Add, Concat, Dense, Input, Lookup
 from thresher.models.amu.streamline import needed, streamline
 from thresher.models.data import MissingData
 from thresher.sim import stalls
@@ -23,7 +24,7 @@ from thresher.sim.verilator import run
 
 
 def skip():
-    """Two branches that wait, one behind the other; the result is an image."""
+    """Two branches that wait, one behind the other, and an exact convolution: an image."""
     rng = np.random.default_rng(0)
     small = {"codebooks": 1, "levels": 2}
     signed = Format(8, signed=True)
@@ -33,6 +34,8 @@ def skip():
         Node("sum", Add(Format(8), (0, 1), 1), (0, 1)),
         Node("b", random_convolution(rng, 2, 1, **small), (2,)),
         Node("both", Concat(), (2, 3)),
+        Node("pairs", Patches((2, 1)), (4,)),
+        Node("exact", Dense(rng.integers(-9, 9, (6, 2)), np.array([7, -7])), (5,)),
     ))  # fmt: skip
 
 
