@@ -27,9 +27,9 @@ DEVICE = "xcup"
 BITS = 8
 """Of an input."""
 LOOKUP = "lookup"
-HALUT = "lookup as halut learnt it, on our hardware"
-FITTED = "multipliers, weights fitted to the outputs"
-ROUNDED = "multipliers, weights rounded"
+HALUT = "halut's lookup, our hardware"
+FITTED = "multipliers (fitted weights)"
+ROUNDED = "multipliers (rounded weights)"
 SWEEPS = {FITTED: 10, ROUNDED: 0}
 """See :func:`._quantised.quantise`."""
 LOOKUPS = {
@@ -222,7 +222,7 @@ def ratios(product: str, costs: Sequence[Cost]) -> Iterator[Row]:
             of_family = [c for c in costs if c.family == family]
             if not of_family:
                 continue
-            what = f"{product}, {cost.name}: LUT6 of {family} of the same error, over its own"
+            what = f"{product}, {cost.name}: LUT6 of {family} at the same error, over its own"
             needed = at_error([(c.error, c.lut) for c in of_family], cost.error)
             narrow = at_error([(c.error, c.lut - c.before) for c in of_family], cost.error)
             if needed is None or narrow is None:
@@ -268,6 +268,6 @@ def figure(found: Mapping[str, Sequence[Cost]]) -> Figure:
             series.append(Series(family, list(errors), list(luts), reference=family == HALUT))
         panels.append(Panel(f"LUT6, {product}", series))
     return Figure(
-        "A product by lookup and by constant multipliers, a row in each cycle",
+        "Area over error, a row in each cycle",
         "centred NMSE on held-out rows", panels, x_unit="", x_log=True,
     )  # fmt: skip
