@@ -150,9 +150,8 @@ def _convolution(
     codes = codes.reshape(-1, codes.shape[-1])
     targets = place.targets[chosen].reshape(-1, outputs).astype(np.float64)
     chosen = _sample(len(codes), samples, rng)
-    fitted = Normal(codes[chosen], targets[chosen], learned.encoder.prototypes)
-    tables, bias = fitted.solve()
-    return learned.encoder, tables, bias
+    fitted = Normal(codes[chosen], targets[chosen], learned.encoder.prototypes).solve()
+    return learned.encoder, fitted.tables, fitted.bias
 
 
 def _sample(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
