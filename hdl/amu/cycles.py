@@ -6,7 +6,8 @@ from . import constant
 from .shape import Shape
 
 TEXT = (
-    "rows * groups * folds + depth + 2, with a cycle more for results that are requantised; and "
+    "rows * groups * folds + depth + 2, with a cycle more where groups * folds > 1 and one "
+    "for results that are requantised; and "
     "levels where folds = 1, levels + 2 where folds < levels, else "
     "3 + (groups - 1) * (levels - 1); groups = ceil(codebooks / parallel_codebooks), "
     "folds = ceil(outputs / parallel_outputs), depth = ceil(log2(parallel_codebooks)); "
@@ -39,7 +40,7 @@ def latency(shape: Shape) -> int:
         return constant.latency(shape)
     levels = shape.config.levels
     codes = 3 if shape.serial else levels + 2 * (shape.folds > 1)
-    return codes + shape.depth + 2 + (shape.config.output is not None)
+    return codes + shape.depth + 2 + shape.buffered + (shape.config.output is not None)
 
 
 def load_cycles(shape: Shape) -> int:

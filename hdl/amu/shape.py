@@ -51,6 +51,11 @@ class Shape:
         return self.folds >= self.config.levels
 
     @property
+    def buffered(self) -> bool:
+        """Whether a register follows the tables: deep ones may be block RAM, which is slow."""
+        return self.groups * self.folds > 1
+
+    @property
     def pairs(self) -> int:
         """Words of two thresholds in a tree."""
         return self.prototypes // 2

@@ -20,7 +20,8 @@ from .store import Store
 class Tables(Component):
     """Adds up what the codes choose; of ``groups`` payloads a beat of results.
 
-    Latency from the last of them: ``2 + depth``, and a cycle for requantisation.  A payload a
+    Latency from the last of them: ``2 + depth``, and a cycle each for tables that are
+    ``buffered`` and for requantisation.  A payload a
     cycle; everything stands still while a result is not taken.
 
     ``table_en`` and ``bias_en`` write a part (``load_port`` values) of a word, the lowest bits
@@ -30,6 +31,7 @@ class Tables(Component):
     def __init__(self, shape: Shape, contents: Contents | None = None):
         self._shape, self._contents = shape, contents
         self._words = shape.folds * shape.groups
+        self._stages = shape.depth + 2 + shape.buffered
         members = {
             "i": In(stream.Signature(shape.codes)),
             "o": Out(stream.Signature(shape.results)),
@@ -65,7 +67,7 @@ class Tables(Component):
         about = data.StructLayout(
             {"valid": 1, "first": 1, "ends": 1, "last": 1, "fold": range(shape.folds)}
         )
-        stages = [Signal(about, name=f"stage_{number}") for number in range(shape.depth + 2)]
+        stages = [Signal(about, name=f"stage_{number}") for number in range(self._stages)]
         m.d.comb += [
             stages[0].valid.eq(self.i.valid),
             stages[0].first.eq(group == 0),
@@ -102,7 +104,7 @@ class Tables(Component):
         return m
 
     def _lane(self, m: Module, lane: int, word: Signal, advance: Signal) -> data.View:
-        """The entries that the codes of a lane chose in the last cycle."""
+        """The entries that the codes of a lane chose in the last cycle, or the one before it."""
         shape, c = self._shape, self._shape.config
         layout = data.ArrayLayout(c.table_bits, c.parallel_outputs)
         contents = self._contents and self._contents.table_words(lane)
@@ -120,7 +122,12 @@ class Tables(Component):
                 store.write_addr.eq(self.table_addr),
                 store.write_data.eq(self.table_data.as_value().replicate(shape.parts)),
             ]
-        return data.View(layout, store.read_data)
+        if not shape.buffered:
+            return data.View(layout, store.read_data)
+        entries = Signal(layout, name=f"entries_{lane}", reset_less=True)
+        with m.If(advance):
+            m.d.sync += entries.eq(store.read_data)
+        return entries
 
     def _bias(self, m: Module, fold: Signal, advance: Signal) -> data.View:
         """The biases of the fold that was given in the last cycle."""
