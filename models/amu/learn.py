@@ -1,4 +1,9 @@
-"""Learning an approximate matrix product from rows: trees, and tables fitted to the outputs."""
+"""Learning an approximate matrix product from rows: trees, and tables fitted to the outputs.
+
+Blalock and Guttag's trees tell what the *inputs* of a block are, as if all mattered alike.  Here
+a tree tells what its block gives the *outputs*: ``x[block] @ weight[block]``, which is exact and
+free of what the other blocks add, so that thresholds are not fitted to noise.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,11 +94,13 @@ class _Fit:
     """Trees of blocks, and their tables."""
 
     blocks: list[np.ndarray]
-    """The inputs of each codebook, which its goal is made of."""
+    """The inputs of each codebook, which its goal is made of; from the beginning again where
+    there are fewer blocks than codebooks."""
     allowed: np.ndarray
     """bool [D]: those that trees may look at."""
     trees: list[Tree]
     codes: np.ndarray
+    """int64 [N, C]: of the rows learned from."""
     tables: np.ndarray
     bias: np.ndarray
     score: float
@@ -105,6 +112,7 @@ class _Fit:
         return np.unique([tree.dims for tree in self.trees])
 
     def learned(self, bins: Bins) -> Learned:
+        """With thresholds in place of bins."""
         dims = np.stack([tree.dims for tree in self.trees])
         at = np.repeat(dims, 1 << np.arange(dims.shape[1]), axis=1)
         thresholds = bins.thresholds[at, np.stack([tree.cuts for tree in self.trees])]
@@ -124,8 +132,9 @@ class _Learner:
 
     def partitions(self, contiguous: bool) -> Iterator[list[np.ndarray]]:
         """Blocks of the inputs that tell rows apart, by which to begin."""
-        varying = self.bins.varying
-        inputs = np.flatnonzero(varying) if varying.any() else np.array([0])
+        inputs = np.flatnonzero(self.bins.varying)
+        if not len(inputs):
+            inputs = np.array([0])
         number = min(self._codebooks, len(inputs))
         yield np.array_split(inputs, number)
         if not contiguous and 1 < number < len(inputs):
@@ -175,8 +184,8 @@ class _Learner:
                 worth[d] += full - _explained(codes & ~bits.sum(), goal, 1 << self._levels)
         allowed = np.zeros(len(worth), bool)
         allowed[np.argsort(-worth, kind="stable")[:inputs]] = True
-        own = fit.blocks[: min(self._codebooks, len(fit.blocks))]
-        return self.start(own, allowed & self.bins.varying)
+        blocks = fit.blocks[: max(1, min(self._codebooks, np.count_nonzero(self.bins.varying)))]
+        return self.start(blocks, allowed & self.bins.varying)
 
     def _tree(self, block: np.ndarray, goal: np.ndarray, allowed: np.ndarray) -> Tree:
         """A tree that looks at inputs of its block and whose leaves' means come near ``goal``."""

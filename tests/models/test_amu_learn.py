@@ -90,12 +90,15 @@ def test_the_result_does_not_depend_on_threads():
 )
 def test_few_rows_and_few_inputs(rows, inputs, outputs, codebooks, levels):
     x, weight = drawn(rows, inputs, outputs)
+    limited = learn(x, weight, codebooks=codebooks, levels=levels, max_inputs=1)
+    assert len(np.unique(limited.encoder.dims)) == 1
     found = learn(x, weight, codebooks=codebooks, levels=levels)
     assert found.encoder.dims.shape == (codebooks, levels)
     assert found.tables.shape == (codebooks, 1 << levels, outputs)
     assert np.isfinite(found(x)).all()
     if rows > 1:
         assert error(found, x, weight) < 1
+        assert error(found, x, weight) <= error(limited, x, weight) < 1 + 1e-9
 
 
 def test_constant_inputs_are_not_looked_at():
