@@ -2,7 +2,8 @@
 
 The files are not part of the repository.  They are looked for in the folder that the
 environment variable ``THRESHER_DATA`` names or, where it is not set, in ``shared/data``
-beside or in the checkout.  MNIST's images are looked for elsewhere: :func:`mnist`.
+beside or in the checkout.  Elsewhere lie MNIST's images (:func:`mnist`) and those of
+:func:`digits`.
 """
 
 import csv
@@ -82,34 +83,17 @@ def mnist(fetch: bool = False) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-# SHA-256 of the numbers, a byte each.
-_DIGITS = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
-
-
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The 1,797 written digits of scikit-learn, uint8 [1797, 64] from 0 to 16, and their labels.
 
-    They are UCI's ``optdigits.tes``, a reference file (:func:`path`) that may also lie in the
-    user's cache folder; without it they are asked of scikit-learn.
-
-    Raises :class:`MissingData` where neither is there, and :class:`ValueError` where the file is
-    not what its authors published.
+    Raises :class:`MissingData` where scikit-learn is not installed.
     """
-    name = "optdigits.tes"
-    cached = user_cache_path("thresher") / name
     try:
-        file = cached if cached.is_file() else path(name)
-        table = np.loadtxt(file, np.int64, delimiter=",", ndmin=2)
-    except MissingData as missing:
-        try:
-            datasets = importlib.import_module("sklearn.datasets")
-        except ImportError:
-            raise MissingData(f"{missing}, or install scikit-learn") from None
-        found = datasets.load_digits()
-        table = np.column_stack([found.data, found.target]).astype(np.int64)
-    if hashlib.sha256(table.astype(np.uint8).tobytes()).hexdigest() != _DIGITS:
-        raise ValueError(f"{name} is not the file that its authors published; remove it")
-    return table[:, :-1].astype(np.uint8), table[:, -1]
+        datasets = importlib.import_module("sklearn.datasets")
+    except ImportError:
+        raise MissingData("the digits come with scikit-learn; pip install scikit-learn") from None
+    found = datasets.load_digits()
+    return found.data.astype(np.uint8), found.target.astype(np.int64)
 
 
 def _mnist_part(folder: Path, name: str) -> bytes:

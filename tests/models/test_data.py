@@ -88,20 +88,11 @@ def test_mnist_is_fetched_once_and_only_when_asked(tmp_path, monkeypatch, parts)
         data.mnist(fetch=True)
 
 
-def test_digits_are_read_from_the_reference_folder_and_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("THRESHER_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "user_cache_path", lambda name: tmp_path / "cache")
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # not to be imported
-    with pytest.raises(data.MissingData, match=r"optdigits\.tes.*scikit-learn"):
-        data.digits()
-    rows = np.arange(3 * 65) % 17
-    text = "\n".join(",".join(map(str, row)) for row in rows.reshape(3, 65))
-    (tmp_path / "optdigits.tes").write_text(f"# a comment\n{text}\n")
-    with pytest.raises(ValueError, match="authors"):
-        data.digits()
-    monkeypatch.setattr(
-        data, "_DIGITS", hashlib.sha256(rows.astype(np.uint8).tobytes()).hexdigest()
-    )
+def test_digits_come_with_scikit_learn(monkeypatch):
     images, labels = data.digits()
-    assert images.shape == (3, 64)
-    assert labels.tolist() == [13, 10, 7]
+    assert images.shape == (1797, 64)
+    assert images.max() == 16
+    assert labels[:5].tolist() == [0, 1, 2, 3, 4]
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # not to be imported
+    with pytest.raises(data.MissingData, match="pip install scikit-learn"):
+        data.digits()
