@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What the engine is run on: random frames, ties and extremes, handwritten digits."""
 
 from collections.abc import Callable

@@ -57,14 +57,10 @@ def test_unknown_names():
         measure(["sparse_lst"])
 
 
-def in_turn():
-    """Every engine on all families; by default half of them each, for time's sake."""
-    for number, name in enumerate(ENGINES):
-        for k, families in enumerate((("ecp5", "xc7"), ("ice40", "xcup"))):
-            yield pytest.param(name, families, marks=[] if k == number % 2 else pytest.mark.slow)
-
-
-@pytest.mark.parametrize(("name", "families"), list(in_turn()))
+@pytest.mark.parametrize(
+    "families", [("ecp5", "xc7"), pytest.param(("ice40", "xcup"), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", ENGINES)
 def test_small_presets_are_as_published(name, families):
     pytest.importorskip("pyosys", reason="needs the extra [fpga]")
     measured = measure([name], ["small"], families)

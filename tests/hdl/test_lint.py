@@ -25,7 +25,7 @@ TOPS = [
         name,
         preset,
         bus,
-        marks=[] if preset == "small" or (preset, bus) == ("default", "axi") else pytest.mark.slow,
+        marks=[] if preset == "small" else pytest.mark.slow,
     )
     for name in ENGINES
     for preset in engine(name).config.presets
