@@ -1,0 +1,1 @@
+"""N:M sparse training: bidirectional weight pruning (BDWP) and the array that runs it."""
