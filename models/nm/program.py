@@ -156,9 +156,9 @@ class Gemm(Instruction):
 class Store(Instruction):
     """Sums to external memory, converted but for "sums".
 
-    Sums [``blocks``][``rows``][C] are read from ``sums + block * stride + row``.  Values are rounded
-    to nearest even: FP32 to FP16 or BF16 (beyond range: infinity; subnormal numbers kept), int32
-    to int8 by ``2**-shift``, saturating; ``relu`` makes what is negative +0 (a NaN stays).
+    Sums [``blocks``][``rows``][C] are read from ``sums + block * stride + row``.  Values are
+    rounded to nearest even: FP32 to FP16 or BF16 (beyond range: infinity; subnormal numbers kept),
+    int32 to int8 by ``2**-shift``, saturating; ``relu`` makes what is negative +0 (a NaN stays).
 
     =========  ==========================================  ===================================
     format     order of beats                              a beat
