@@ -1,0 +1,5 @@
+"""N:M sparse training array: forward, backward and update of a layer, dense or N of M.
+
+From "Efficient N:M Sparse DNN Training Using Algorithm, Architecture, and Dataflow Co-Design"
+(Fang, Sun, Zhou, Wang, TCAD 2023).
+"""
