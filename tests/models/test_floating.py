@@ -45,13 +45,12 @@ def rounded(value: Fraction | float, format: Float, negative_zero: bool = False)
     if isinstance(value, float) and math.isnan(value):
         return format.nan
     sign = (value < 0 or negative_zero) << format.bits - 1
-    if math.isinf(value):
-        return sign | format.infinity
+    if math.isinf(value) or not value:
+        return sign | (format.infinity if value else 0)
     low = 1 - format.bias - format.fraction_bits  # exponent of the least subnormal number
-    size = abs(value)
-    exponent = low
-    while size >= Fraction(2) ** (exponent + format.fraction_bits + 1):
-        exponent += 1
+    size = Fraction(abs(value))
+    log2 = size.numerator.bit_length() - size.denominator.bit_length()  # or one less
+    exponent = max(log2 - (size < Fraction(2) ** log2) - format.fraction_bits, low)
     units = round(size / Fraction(2) ** exponent)  # Python rounds a rational's ties to even
     return sign | min(units + (exponent - low << format.fraction_bits), format.infinity)
 
@@ -77,14 +76,10 @@ def sum_of(x, y, negative_zero):
 
 
 def product_of(x, y):
+    """Of two exact numbers."""
     if isinstance(x, float) or isinstance(y, float):
-        if x == 0 or y == 0:
-            return math.nan
-        return (
-            math.copysign(1, x)
-            * math.copysign(1, y)
-            * (abs(x) if x in (math.inf, -math.inf) else abs(y) if not math.isnan(x) else x)
-        )
+        sign_x, sign_y = (v if isinstance(v, float) else float((v > 0) - (v < 0)) for v in (x, y))
+        return sign_x * sign_y  # of infinities, NaN and the signs of numbers
     return x * y
 
 
@@ -104,7 +99,7 @@ def test_fma_rounds_the_exact_sum_once(format):
     with np.errstate(all="ignore"):
         # Sums that almost cancel the product, or lie a tie away from it.
         near = (decode(a, format).astype(float) * decode(b, format)).astype(np.float32)
-    near = -near.view(np.uint32).astype(np.int64) + (1 << 32)
+    near = near.view(np.uint32).astype(np.int64) ^ 1 << 31
     s = np.where(rng.random(len(s)) < 0.4, (near + rng.integers(-2, 3, len(s))) % (1 << 32), s)
     got = fma(decode(s, FP32), decode(a, format), decode(b, format)).view(np.uint32)
     for pattern, x, y, result in zip(s, a, b, got, strict=True):
