@@ -22,8 +22,8 @@ method         forward               backward                after
 multiplication there.
 
 With a ``format``, operands (inputs, weights, and gradients of outputs) are rounded to it, as the
-array's are; products and sums are FP32.  Masks are those of the rounded weights, and masters,
-biases and gradients of weights stay FP32.
+array's are; products and sums are FP32.  Masters, biases and gradients of weights stay FP32, and
+masks are those of the masters.
 """
 
 import copy
@@ -87,16 +87,16 @@ class Pruning:
         operand = self.operand(weight)
         if not self.forward:
             return operand
-        return operand.where(forward_mask(operand, self.kept, self.group), 0)
+        return operand.where(forward_mask(weight, self.kept, self.group), 0)
 
     def backward_operand(self, weight: Tensor, parts: int = 1) -> Tensor:
         """The right operand of the backward product; ``parts``: a convolution's groups."""
-        operand = self.operand(weight)
         if self.method == "srste":
             return self.forward_operand(weight)
+        operand = self.operand(weight)
         if not self.backward:
             return operand
-        return operand.where(backward_mask(operand, self.kept, self.group, parts), 0)
+        return operand.where(backward_mask(weight, self.kept, self.group, parts), 0)
 
 
 class PrunedLinear(nn.Linear):
@@ -361,6 +361,6 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             dw = kind.to_weight(dy, pruning.operand(x), weight.shape)
             if pruning.forward and pruning.decay:
-                kept = forward_mask(pruning.operand(weight), pruning.kept, pruning.group)
+                kept = forward_mask(weight, pruning.kept, pruning.group)
                 dw = dw + pruning.decay * ctx.loss_scale * weight.masked_fill(kept, 0)
         return dx, dw, None, None, None

@@ -5,7 +5,9 @@ import pytest
 import torch
 from thresher.models import data
 from thresher.models.nm.masks import mask
+from thresher.models.nm.optimise import LossScale, Momentum
 from thresher.models.nm.pruning import Pruned, PrunedConv2d, PrunedLinear, Pruning, convert, plain
+from thresher.models.nm.update import learn
 from torch import nn
 from torch.nn import functional
 
@@ -116,8 +118,9 @@ def test_operands_are_rounded(format):
     layer = PrunedLinear(16, 8, bias=False, pruning=Pruning("bdwp", 2, 4, format=format))
     x, dy = random(3, 16, seed=1).float(), random(3, 8, seed=2).float()
     y, dx, dw = gradients(layer, x, dy)
-    w = layer.weight.detach().to(dtype).double()
-    forward, backward = operands(w, "bdwp", 2, 4)
+    # Masks are those of the masters, before rounding makes equals of them.
+    w = layer.weight.detach()
+    forward, backward = (operand.to(dtype).double() for operand in operands(w, "bdwp", 2, 4))
     x, dy = x.to(dtype).double(), dy.to(dtype).double()
     for got, expected in ((y, x @ forward.T), (dx, dy @ backward), (dw, dy.T @ x)):
         assert got.dtype == torch.float32
@@ -270,3 +273,72 @@ def test_cuda():
     layer.zero_grad()
     for got, want in zip(gradients(layer.cuda(), x.cuda(), dy.cuda()), expected, strict=True):
         torch.testing.assert_close(got.cpu(), want.cpu(), rtol=1e-4, atol=1e-4)
+
+
+def test_momentum_is_the_hardwares_update():
+    """Bit for bit, over several steps, and close to PyTorch's own in float64."""
+    rng = np.random.default_rng(5)
+    registers = {"lr": 0.1, "momentum": 0.9, "decay": 5e-4, "scale": 2.0**-7}
+    bits = {name: int(np.float32(value).view(np.uint32)) for name, value in registers.items()}
+    bits["rate"] = bits["lr"]
+    w = rng.normal(size=(7, 9)).astype(np.float32)
+    parameter = nn.Parameter(torch.from_numpy(w.copy()))
+    usual = nn.Parameter(torch.from_numpy(w.astype(np.float64)))
+    ours = Momentum([parameter], 0.1, 0.9, 5e-4, 2.0**-7)
+    theirs = torch.optim.SGD([usual], 0.1, 0.9, weight_decay=5e-4)
+    v = np.zeros_like(w)
+    for _ in range(5):
+        gradient = rng.normal(0, 100, w.shape).astype(np.float32)
+        w, v = learn(w, v, gradient, bits)
+        parameter.grad = torch.from_numpy(gradient)
+        usual.grad = torch.from_numpy(gradient.astype(np.float64) * 2.0**-7)
+        ours.step()
+        theirs.step()
+        assert np.array_equal(parameter.detach().numpy().view(np.uint32), w.view(np.uint32))
+    torch.testing.assert_close(parameter.double(), usual, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="rate = -1"):
+        Momentum([parameter], -1)
+    usual.grad = torch.zeros_like(usual)
+    with pytest.raises(ValueError, match="float64; masters are FP32"):
+        Momentum([usual]).step()
+
+
+def test_loss_scale_takes_itself_out_again():
+    """Of the gradients and of the decay; an overflow changes nothing but the scale."""
+    layer = PrunedLinear(16, 4, pruning=Pruning("bdwp", 2, 8, decay=0.5))
+    twin = PrunedLinear(16, 4, pruning=layer.pruning)
+    twin.load_state_dict(layer.state_dict())
+    x = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+    scaled = LossScale(layer, Momentum(layer.parameters()), 2.0**10, patience=2)
+    usual = Momentum(twin.parameters())
+    for step in range(2):
+        assert scaled.scale == 2.0**10, step
+        assert scaled.step(layer(x).square().sum())
+        usual.zero_grad()
+        twin(x).square().sum().backward()
+        usual.step()
+        assert torch.equal(layer.weight, twin.weight)
+    assert scaled.scale == layer.loss_scale == 2.0**11
+    before = layer.weight.clone()
+    assert not scaled.step(layer(x).sum() * float("inf"))
+    assert torch.equal(layer.weight, before)
+    assert scaled.scale == layer.loss_scale == 2.0**10
+    for bad in (3.0, 0.0, -2.0, float("inf")):
+        with pytest.raises(ValueError, match="power of two"):
+            LossScale(layer, usual, bad)
+    with pytest.raises(ValueError, match="patience = 0"):
+        LossScale(layer, usual, patience=0)
+
+
+@pytest.mark.parametrize("kind", ["momentum", "adam"])
+def test_small_gradients_survive_fp16_only_when_scaled(kind):
+    def trained(scale: float) -> torch.Tensor:
+        layer = PrunedLinear(8, 8, bias=False, pruning=Pruning("bdwp", 4, 8, format="fp16"))
+        with torch.no_grad():
+            layer.weight.zero_()
+        steps = {"momentum": Momentum, "adam": torch.optim.Adam}[kind](layer.parameters())
+        LossScale(layer, steps, scale).step(layer(torch.ones(2, 8)).sum() * 1e-8)
+        return layer.weight.detach()
+
+    assert not trained(1.0).any()  # 1e-8 is 0 in FP16
+    assert (trained(2.0**16) < 0).all()
