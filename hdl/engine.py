@@ -97,7 +97,15 @@ class Engine(Generic[C]):
     """The closed form behind :attr:`Workload.cycles`, as text for people."""
 
 
-ENGINES = ("sparse_lstm", "orbgrand", "step_grand", "fast_sclf", "amu", "amu_network")
+ENGINES = (
+    "sparse_lstm",
+    "orbgrand",
+    "step_grand",
+    "fast_sclf",
+    "amu",
+    "amu_network",
+    "sore",
+)
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 
 
