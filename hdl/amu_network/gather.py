@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from ...models.amu.layer import Format
 from .flow import Flow, inside, values
-from .schedule import Frame, Raster
+from .schedule import Frame, Raster, Slots, at
 
 
 class Gather(Component):
@@ -64,11 +64,14 @@ class Flatten(Component):
         self, format: Format, channels: int, raster: Raster, frame: Frame, wanted: np.ndarray
     ):
         self._channels, self._raster, self._frame = channels, raster, frame
-        self.slots = frame.last(raster)
         self._gather = Gather(format, channels, wanted)
         super().__init__(
             {"i": In(Flow(values(format, channels))), "o": Out(Flow(values(format, wanted.size)))}
         )
+
+    def behind(self, slots: Slots) -> Slots:
+        """The slots that a vector, which is counted by a frame's first slot, waits for."""
+        return (self._frame.last(self._raster) + at(slots, self._raster.size[1] - 1),)
 
     def elaborate(self, platform):
         m = Module()

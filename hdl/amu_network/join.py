@@ -31,7 +31,7 @@ class Join(Component):
         self._layouts = layouts
         self.depths = depths(arrivals, raster, frame)
         self.arrival = Arrival.of_all(
-            arrival.later(cycles=_latency(depth))
+            arrival.later(_latency(depth))
             for arrival, depth in zip(arrivals, self.depths, strict=True)
         )
         branches = {f"branch_{n}": In(Flow(layout)) for n, layout in enumerate(layouts)}
@@ -109,7 +109,7 @@ def depths(arrivals: Sequence[Arrival], raster: Raster, frame: Frame) -> list[in
     branches = range(len(arrivals))
 
     def needed(latencies: Sequence[int]) -> list[int]:
-        late = [a.later(cycles=more) for a, more in zip(arrivals, latencies, strict=True)]
+        late = [a.later(more) for a, more in zip(arrivals, latencies, strict=True)]
         return [
             max(
                 (arrivals[n].waiting(late[k], frame, raster) for k in branches if k != n), default=0

@@ -45,13 +45,13 @@ class Pipeline(Component):
         self.frame, found = rasters(network, -(-kind.channels // self.lanes))
         self._rasters = [raster or self.frame.vector for raster in found]
         wanted = needed(network)
-        self._nodes = [_Node(None, [], Arrival().later(cycles=Source.latency))]
+        self._nodes = [_Node(None, [], Arrival().later(Source.latency))]
         for place in range(1, len(network.nodes)):
             self._nodes.append(self._node(place, wanted, options))
 
         raster, arrival = self._rasters[-1], self.arrival
-        slots = max(slots for slots, _ in arrival.paths)
-        after = self.frame.last(raster) + slots - (self.frame.slots - 1)
+        slots = self.frame.last(raster) + arrival.slots(raster.size[1] - 1)
+        after = slots - (self.frame.slots - 1)
         idle = max(0, -(-after // (self.frame.block * self.frame.columns)))
         self._source = Source(
             kind.format, self.lanes, wanted[0], self._rasters[0].size, self.frame, idle
@@ -91,8 +91,9 @@ class Pipeline(Component):
 
         where a result's last pixel is that of slot ``last`` and comes out ``late`` cycles after it.
         """
-        last = (frames - 1) * self.frame.slots + self.frame.last(self._rasters[-1])
-        late = self.arrival.cycles(self.frame) + self._sink.latency
+        raster = self._rasters[-1]
+        last = (frames - 1) * self.frame.slots + self.frame.last(raster)
+        late = self.arrival.cycles(self.frame, raster.size[1] - 1) + self._sink.latency
         return (last + 1) * self.frame.beats + late + self._sink.beats - 1
 
     def _node(self, place: int, wanted: list, options: Options) -> "_Node":
@@ -105,13 +106,13 @@ class Pipeline(Component):
             join = Join(layouts, arrivals, raster, self.frame)
             arrival, parts = join.arrival, []
             if isinstance(node.operation, Add):
-                parts = [Stage.of(Piped(Sum(node.operation, layouts)))]
+                parts = [Stage(Piped(Sum(node.operation, layouts)))]
         else:
             parts = list(
                 stages(node.operation, sources[0], raster, self.frame, wanted[place], options)
             )
         for part in parts:
-            arrival = arrival.later(part.slots, part.cycles)
+            arrival = part.arrival(arrival)
         return _Node(join, parts, arrival)
 
     def elaborate(self, platform):

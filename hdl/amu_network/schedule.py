@@ -13,10 +13,12 @@ is n leaves a node in the cycle ::
 
     max over paths of (n + slots) * beats + beats - 1 + cycles
 
-where a path's ``slots`` are what windows wait for and its ``cycles`` its registers.
+where a path's ``slots`` are what windows wait for and its ``cycles`` its registers.  Where rows are
+several slots apart, windows at the end of a row that are completed by the next row's first pixels
+wait longer than the others: ``slots`` depend on the pixel's column.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import lcm
 
@@ -86,20 +88,33 @@ class Frame:
         return groups * each + min(-(-rest // across), each)
 
 
+Slots = tuple[int, ...]
+"""How many slots after its own what a pixel waits for is taken: by the pixel's column, or a single
+number for all columns."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """How much later than its slot a pixel is there, by each path that it depends on."""
 
-    paths: frozenset[Pair] = frozenset({(0, 0)})
+    paths: frozenset[tuple[Slots, int]] = frozenset({((0,), 0)})
     """(slots, cycles), none of them less than another in both."""
 
-    def later(self, slots: int = 0, cycles: int = 0) -> "Arrival":
-        """After a window, or registers."""
-        return Arrival(frozenset((s + slots, c + cycles) for s, c in self.paths))
+    def later(self, cycles: int) -> "Arrival":
+        """After registers."""
+        return Arrival(frozenset((slots, c + cycles) for slots, c in self.paths))
 
-    def cycles(self, frame: Frame) -> int:
-        """In cycles, from the last one of its slot, where nothing stalls."""
-        return max(slots * frame.beats + cycles for slots, cycles in self.paths)
+    def behind(self, wait: Callable[[Slots], Slots]) -> "Arrival":
+        """After what waits for other pixels: whose ``slots`` those are, it makes of theirs."""
+        return Arrival(frozenset((wait(slots), cycles) for slots, cycles in self.paths))
+
+    def slots(self, column: int) -> int:
+        """How many a pixel of that column waits for, at most."""
+        return max(at(slots, column) for slots, _ in self.paths)
+
+    def cycles(self, frame: Frame, column: int) -> int:
+        """Of a pixel of that column, from the last one of its slot, where nothing stalls."""
+        return max(at(slots, column) * frame.beats + cycles for slots, cycles in self.paths)
 
     @staticmethod
     def of_all(arrivals: Iterable["Arrival"]) -> "Arrival":
@@ -112,15 +127,17 @@ class Arrival:
         slots are held up; 0 where each comes no earlier than its counterpart.
 
         With a path of either and ``ahead`` what the other's slots, and ``late`` what its cycles are
-        more, those are the pixels of ::
+        more, at most, those are the pixels of ::
 
             ahead + floor(late / beats) + 1   slots, late counted from 0 where ahead is positive;
             none where ahead is not and ahead * beats + late is not either
+
+        (The slots that pixels wait for are as far apart as their own.)
         """
         most = 0
         for slots, cycles in self.paths:
             for other_slots, other_cycles in other.paths:
-                ahead, late = other_slots - slots, other_cycles - cycles
+                ahead, late = max(_apart(other_slots, slots)), other_cycles - cycles
                 if ahead <= 0:
                     ahead, late = 0, ahead * frame.beats + late
                     if late <= 0:
@@ -128,6 +145,11 @@ class Arrival:
                 span = ahead + max(late, 0) // frame.beats + 1
                 most = max(most, frame.most(raster, span))
         return most
+
+
+def at(slots: Slots, column: int) -> int:
+    """Those of a pixel of that column."""
+    return slots[column % len(slots)]
 
 
 def rasters(network: Network, beats: int) -> tuple[Frame, list[Raster | None]]:
@@ -188,5 +210,9 @@ def reach(windows: Windows) -> Pair:
     return down, across
 
 
-def _exceeds(a: Pair, b: Pair) -> bool:
-    return a != b and a[0] >= b[0] and a[1] >= b[1]
+def _apart(a: Slots, b: Slots) -> list[int]:
+    return [at(a, column) - at(b, column) for column in range(max(len(a), len(b)))]
+
+
+def _exceeds(a: tuple[Slots, int], b: tuple[Slots, int]) -> bool:
+    return a != b and min(_apart(a[0], b[0])) >= 0 and a[1] >= b[1]

@@ -24,24 +24,26 @@ from .flow import Flow, Tags, values
 from .folded import Folded
 from .gather import Flatten as Flattened
 from .pool import Largest
-from .schedule import Frame, Raster
+from .schedule import Arrival, Frame, Raster
 from .window import Window
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A component from flow to flow, with what it adds to a pixel's arrival."""
+    """A component from flow to flow."""
 
     component: Any
-    slots: int = 0
-    cycles: int = 0
+    """None: nothing but wires."""
     wire: Callable[[Value], Value] = lambda payload: payload
     """The bits of its input, of those that the stage before gives."""
 
-    @staticmethod
-    def of(component: Any, **wire: Callable[[Value], Value]) -> "Stage":
-        """With the component's own figures."""
-        return Stage(component, getattr(component, "slots", 0), component.latency, **wire)
+    def arrival(self, arrival: Arrival) -> Arrival:
+        """Of what it gives."""
+        if self.component is None:
+            return arrival
+        if hasattr(self.component, "behind"):
+            arrival = arrival.behind(self.component.behind)
+        return arrival.later(self.component.latency)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def stages(
         case Lookup(layer):
             if (folds := options.of(raster, frame, layer)) == 1:
                 block = Unrolled(layer, lut_inputs=options.lut_inputs)
-                yield Stage.of(Piped(block, "x", "y"), wire=_trees(layer.encoder, source))
+                yield Stage(Piped(block, "x", "y"), wire=_trees(layer.encoder, source))
             else:
                 yield _encoded(layer.encoder, source, options)
                 yield from _sums(layer, folds)
@@ -129,12 +131,12 @@ def stages(
         case Dense():
             yield from _dense(operation, options)
         case Flatten() if len(source.shape) == 3:
-            yield Stage.of(Flattened(source.format, source.channels, raster, frame, wanted))
+            yield Stage(Flattened(source.format, source.channels, raster, frame, wanted))
         case MaxPool():
             yield from _pool(operation, source, raster, frame)
         case Patches():
             pixel = values(source.format, source.channels)
-            yield Stage.of(Window(pixel, operation, raster, frame))
+            yield Stage(Window(pixel, operation, raster, frame))
         case Select(channels):
             yield Stage(None, wire=_pick(channels, source))
 
@@ -152,7 +154,7 @@ def _trees(encoder: Encoder, source: Kind) -> Callable[[Value], Value]:
 
 def _encoded(encoder: Encoder, source: Kind, options: Options) -> Stage:
     trees = Trees(encoder, source.format, lut_inputs=options.lut_inputs)
-    return Stage.of(Piped(trees, "x", "codes"), wire=_trees(encoder, source))
+    return Stage(Piped(trees, "x", "codes"), wire=_trees(encoder, source))
 
 
 def _sums(layer: Layer, folds: int) -> Iterator[Stage]:
@@ -162,7 +164,7 @@ def _sums(layer: Layer, folds: int) -> Iterator[Stage]:
         sums = Piped(Sums(layer.tables, bias), "codes", "sums")
     else:
         sums = Folded(layer.tables, bias, folds)
-    yield Stage.of(sums)
+    yield Stage(sums)
     yield from _requantised(sums.o.payload.shape(), layer)
 
 
@@ -174,7 +176,7 @@ def _convolution(
     yield _encoded(encoder, source, options)
     codes = data.ArrayLayout(encoder.levels, encoder.codebooks)
     outside = encoder(np.zeros((1, source.channels), np.int64))[0].tolist()
-    yield Stage.of(Window(codes, operation.windows, raster, frame, outside))
+    yield Stage(Window(codes, operation.windows, raster, frame, outside))
     yield from _sums(layer, options.of(raster.windows(operation.windows), frame, layer))
 
 
@@ -185,7 +187,7 @@ def _dense(operation: Dense, options: Options) -> Iterator[Stage]:
         bias=operation.bias + _half(operation),
         lut_inputs=options.lut_inputs,
     )
-    yield Stage.of(Piped(products, "x", "y"))
+    yield Stage(Piped(products, "x", "y"))
     yield from _requantised(products.signature.members["y"].shape, operation)
 
 
@@ -196,7 +198,7 @@ def _half(operation: Layer | Dense) -> int:
 
 def _requantised(sums: data.ArrayLayout, operation: Layer | Dense) -> Iterator[Stage]:
     if operation.output is not None:
-        yield Stage.of(Piped(Requantised(sums, operation.shift, operation.output)))
+        yield Stage(Piped(Requantised(sums, operation.shift, operation.output)))
 
 
 def _pool(operation: MaxPool, source: Kind, raster: Raster, frame: Frame) -> Iterator[Stage]:
@@ -212,7 +214,7 @@ def _pool(operation: MaxPool, source: Kind, raster: Raster, frame: Frame) -> Ite
     ):
         if windows == Windows((1, 1)):
             continue
-        yield Stage.of(Window(pixel, windows, raster, frame, least))
+        yield Stage(Window(pixel, windows, raster, frame, least))
         if (count := max(windows.size)) > 1:
-            yield Stage.of(Piped(Largest(source.format, source.channels, count)))
+            yield Stage(Piped(Largest(source.format, source.channels, count)))
         raster = raster.windows(windows)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import Component, In, Out
 from ...models.amu.convolution import Windows
 from ..lib.memory import Ram
 from .flow import Flow
-from .schedule import Frame, Raster, reach
+from .schedule import Frame, Raster, Slots, at, reach
 
 SHIFTED = 2
 """Longest delay that is made of registers."""
@@ -57,7 +57,7 @@ class Window(Component):
     not of the image.
 
     The rows above wait in a memory.  A window comes :attr:`latency` cycles after its last pixel,
-    which is :attr:`pixels` pixels, or :attr:`slots` slots, after the one that it is counted by.
+    which is :attr:`pixels` pixels after the one that it is counted by.
     """
 
     latency = 2
@@ -74,11 +74,20 @@ class Window(Component):
         self._size, self._columns = raster.size, frame.columns_of(raster)
         (below, beside), (down, across) = reach(windows), raster.step
         self.pixels = below * self._columns + beside
-        self.slots = below * down * frame.columns + beside * across
+        self._apart = down * frame.columns, across  # slots from a row, or a pixel, to the next
         height, width = windows.size
         super().__init__(
             {"i": In(Flow(shape)), "o": Out(Flow(data.ArrayLayout(shape, height * width)))}
         )
+
+    def behind(self, slots: Slots) -> Slots:
+        """The slots that windows wait for, by the column of the pixel that they are counted by."""
+        found = []
+        for column in range(0, self._columns, self._windows.stride[1]):
+            rows, last = divmod(column + self.pixels, self._columns)
+            ahead = rows * self._apart[0] + (last - column) * self._apart[1]
+            found.append(ahead + at(slots, last))
+        return tuple(found) if len(set(found)) > 1 else (found[0],)
 
     def elaborate(self, platform):
         m = Module()

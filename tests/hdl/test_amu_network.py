@@ -9,7 +9,7 @@ from thresher.hdl.amu_network.pipeline import Pipeline
 from thresher.hdl.amu_network.schedule import Arrival
 from thresher.hdl.amu_network.stages import Options
 from thresher.hdl.amu_network.workloads import WORKLOADS, beats, pipeline, results_of
-from thresher.models.amu.convolution import Patches
+from thresher.models.amu.convolution import MaxPool, Patches
 from thresher.models.amu.examples import chain, mlp, random_convolution
 from thresher.models.amu.files import save
 from thresher.models.amu.layer import Format
@@ -39,10 +39,23 @@ def skip():
     ))  # fmt: skip
 
 
+def apart():
+    """Every other row: windows at the end of one are completed two rows of slots later."""
+    rng = np.random.default_rng(0)
+    signed = Format(8, signed=True)
+    return Network((
+        Node("x", Input((6, 4, 2))),
+        Node("halved", MaxPool((1, 1), (2, 1)), (0,)),
+        Node("a", random_convolution(rng, 2, 2, output=signed, codebooks=1, levels=2), (1,)),
+        Node("sum", Add(Format(8), (0, 1), 1), (1, 2)),
+    ))  # fmt: skip
+
+
 NETWORKS = {
     "mlp": (mlp(0, (21, 12, 5)), 4),
     "chain": (chain(1, 6, 5, 2), 2),
     "skip": (skip(), 1),
+    "apart": (apart(), 2),
 }
 LATE = np.arange(4093) > 1500
 

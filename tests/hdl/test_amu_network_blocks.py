@@ -220,11 +220,12 @@ def test_sums_in_turn(books, folds):
 def test_only_branches_that_may_be_early_have_queues():
     frame, raster = Frame(4, 5, 2, 1), Raster((4, 5), (1, 1))
     start = Arrival()
-    assert depths([start, start.later(12, 7)], raster, frame) == [12 + 7 // 2 + 1, 0]
-    assert depths([start.later(0, 4), start], raster, frame) == [0, 4 // 2 + 1]
+    waits = start.behind(lambda slots: (slots[0] + 12,))
+    assert depths([start, waits.later(7)], raster, frame) == [12 + 7 // 2 + 1, 0]
+    assert depths([start.later(4), start], raster, frame) == [0, 4 // 2 + 1]
     assert depths([start, start, start], raster, frame) == [0, 0, 0]
     # Either may be early, depending on stalls; a queue makes its branch late, too.
-    crossed = depths([start.later(0, 9), start.later(3, 0)], raster, frame)
+    crossed = depths([start.later(33), waits], raster, frame)
     assert min(crossed) > 0
     # A cycle more is less than a queue takes.
-    assert depths([start, start.later(0, 1)], raster, frame) == [2, 1]
+    assert depths([start, start.later(1)], raster, frame) == [2, 1]

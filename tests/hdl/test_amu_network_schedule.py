@@ -1,8 +1,10 @@
+# amaranth: UnusedElaboratable=no
 """When pixels pass, by brute force over slots; what waits for what, however slots are held up."""
 
 import numpy as np
 import pytest
 from thresher.hdl.amu_network.schedule import Arrival, Frame, Raster, rasters, reach
+from thresher.hdl.amu_network.window import Window
 from thresher.models.amu.convolution import MaxPool, Windows
 from thresher.models.amu.drawn import drawn
 from thresher.models.amu.layer import Format
@@ -35,14 +37,44 @@ def test_most_pixels_in_so_many_slots():
             assert frame.most(raster, slots) == windows.sum(axis=1).max()
 
 
-def arrivals(rng):
-    ways = [(int(rng.integers(0, 20)), int(rng.integers(0, 30))) for _ in range(rng.integers(1, 3))]
-    return Arrival.of_all(Arrival(frozenset({way})) for way in ways)
+def arrivals(rng, frame, raster):
+    """After one way or two, each with windows or none, of any latency."""
+    ways = []
+    for _ in range(rng.integers(1, 3)):
+        way = Arrival().later(int(rng.integers(0, 30)))
+        for _ in range(rng.integers(0, 3)):
+            windows = Windows((int(rng.integers(1, 4)), int(rng.integers(1, raster.size[1] + 1))))
+            way = way.behind(Window(1, windows, raster, frame).behind)
+        ways.append(way)
+    return Arrival.of_all(ways)
 
 
-def times(arrival, slots, taken):
+def times(arrival, slots, taken, columns):
     """The cycle of each of the pixels in ``slots``, of which slot n is taken in ``taken[n]``."""
-    return np.max([taken[slots + late] + cycles for late, cycles in arrival.paths], axis=0)
+    place = np.arange(len(slots)) % columns
+    ways = [(np.resize(late, columns)[place], cycles) for late, cycles in arrival.paths]
+    return np.max([taken[slots + late] + cycles for late, cycles in ways], axis=0)
+
+
+def test_windows_wait_for_the_slot_of_their_last_pixel():
+    rng = np.random.default_rng(0)
+    uneven = 0
+    for _ in range(100):
+        frame, raster = some_frame(rng)
+        size, stride = (int(rng.integers(1, 4)), int(rng.integers(1, raster.size[1] + 1))), 1
+        if raster.size[1] % 2 == 0:
+            stride = int(rng.integers(1, 3))
+        window = Window(1, Windows(size, (1, stride)), raster, frame)
+        slots = np.flatnonzero(pixels(frame, raster, 8))
+        before = tuple(rng.integers(0, 9, raster.size[1]).tolist())
+        whole = slots + np.resize(before, len(slots))
+        found = window.behind(before)
+        counted = np.arange(raster.size[1])[::stride]
+        assert np.resize(found, len(counted)).tolist() == [
+            whole[n + window.pixels] - slots[n] for n in counted
+        ]
+        uneven += len(window.behind((0,))) > 1
+    assert uneven
 
 
 def most_waiting(first, second):
@@ -58,28 +90,32 @@ def test_no_more_wait_than_is_said(seed):
     tight = 0
     for _ in range(60):
         frame, raster = some_frame(rng)
-        a, b = arrivals(rng), arrivals(rng)
-        slots = np.flatnonzero(pixels(frame, raster, 12))
+        a, b = arrivals(rng, frame, raster), arrivals(rng, frame, raster)
+        slots = np.flatnonzero(pixels(frame, raster, 12))[: -8 * raster.size[1]]
         most = a.waiting(b, frame, raster)
         seen = []
         for held in (0, 0.02, 0.3):
-            pauses = rng.integers(1, 60, slots[-1] + 30) * (rng.random(slots[-1] + 30) < held)
+            pauses = rng.integers(1, 60, 12 * frame.slots) * (rng.random(12 * frame.slots) < held)
             taken = np.cumsum(frame.beats + pauses)
-            seen.append(most_waiting(times(a, slots, taken), times(b, slots, taken)))
+            columns = raster.size[1]
+            first, second = (times(way, slots, taken, columns) for way in (a, b))
+            seen.append(most_waiting(first, second))
             if not held:
-                late = times(a, slots, taken) - taken[slots]
-                assert (late == a.cycles(frame)).all()
+                late = (first - taken[slots])[-columns:]
+                assert late.tolist() == [a.cycles(frame, column) for column in range(columns)]
         assert max(seen) <= most
         tight += max(seen) == most
     assert tight > 30  # else queues are deeper than they must be
 
 
 def test_a_path_that_another_exceeds_does_not_count():
-    exceeded = Arrival(frozenset({(3, 5)}))
-    other = Arrival(frozenset({(4, 5)}))
+    exceeded = Arrival(frozenset({((3,), 5)}))
+    other = Arrival(frozenset({((4,), 5)}))
     assert Arrival.of_all([exceeded, other]) == other
-    crossed = Arrival(frozenset({(3, 6)}))
-    assert Arrival.of_all([exceeded, other, crossed]).paths == {(4, 5), (3, 6)}
+    crossed = Arrival(frozenset({((3,), 6)}))
+    assert Arrival.of_all([exceeded, other, crossed]).paths == {((4,), 5), ((3,), 6)}
+    partly = Arrival(frozenset({((2, 9), 5)}))
+    assert Arrival.of_all([partly, other]).paths == {((2, 9), 5), ((4,), 5)}
 
 
 @pytest.mark.parametrize("seed", range(40))
