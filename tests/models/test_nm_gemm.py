@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from thresher.models import data, floating
 from thresher.models.nm.config import NmConfig
 from thresher.models.nm.gemm import dense, gemm, order, sparse
