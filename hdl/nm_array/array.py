@@ -14,55 +14,52 @@ Weight-stationary
 -----------------
 A right word with ``load`` goes down its column, a cluster a cycle, and is captured (and taken out)
 by the first cluster whose shadow register is empty.  A left word with ``swap`` uses, and so do all
-that follow it in its row, what was in the shadow register, which is then empty.  With ``swap`` of a
-fold at ``left[0]`` at T, the word of cluster g for the *next* fold is presented at ``right[0]``
-
-* at ``T + g * (row_skew - 1)`` or later, when its cluster swaps;
-* before the next fold's ``swap``, at most at ``T' - 1``.
-
-So swaps are ``fold_period`` cycles or more apart.  The first G words after reset may come at any
-time before the first ``swap``; a fold has exactly G words.  The sum of a left word presented at
-``left[0]`` at t starts from ``top[0]`` at ``t + top_offset`` and is at ``bottom[0]`` at ``t +
-weight_latency``, valid if the word was (at ``left[G - 1]``).
+that follow it in its row, what was in the shadow register, which is then empty.  A fold has G right
+words, and ``swap`` with its first left word, at ``left[0]`` at T.  With that of the fold before at
+S, the word for cluster g is presented at ``right[0]`` from ``S + 1 + g * (row_skew - 1)`` to T: not
+before its cluster has swapped, not after the next swap.  So swaps are ``fold_period`` or more
+apart.  The sum of a left word presented at ``left[0]`` at t starts from ``top[0]`` at ``t +
+top_offset`` and is at ``bottom[0]`` at ``t + weight_latency``, valid if the word was.
 
 Output-stationary
 -----------------
 A tile is ``steps * I`` left words without a gap, those of I rows in turn, all with ``output``;
 ``first`` with the first I, ``last`` with the last I of them.  A word multiplies the right word
-(``valid``, not ``load``) that came last, at the latest in the same cycle: it may be repeated I
-times, or not.  The finished sums, R * I of each column, leave at ``bottom`` without a gap, while
-the next tile runs: with the first word that has ``last`` at t, from ``t + output_latency`` on; the
-MACs from the last row of the array to the first, of each the I rows in their order.  Words with
-``last`` of one tile and of the next are ``tile_period`` cycles or more apart.
+(without ``load``) that was presented last, at the latest with it: that may be repeated I times, or
+not.  The finished sums, R * I of each column, leave without a gap while the next tile runs: with
+the first word that has ``last`` at ``left[0]`` at t, they are at ``bottom[0]`` from ``t +
+output_latency`` on; of the MACs from the last row to the first, of each the I rows in their order.
+The first words with ``last`` of two tiles are ``tile_period`` or more apart.
 
 From one to the other
 ---------------------
-The first left word of a tile comes ``weight_to_output`` cycles or more after the last of a fold,
-and finds shadow registers empty; the first right word a cycle or more after the last ``swap``'s
-left word... no earlier than the tile's first left word.  The first left word of a fold comes
-``output_to_weight`` cycles or more after the last one of a tile; its ``load`` a cycle or more
-after that last one.
+The first left word of a tile comes ``weight_to_output`` or more after the last one of a fold.  All
+shadow registers are empty then; its first right word comes with it, or earlier, but after ``S +
+(G - 1) * (row_skew - 1)``.  The first left word of a fold comes ``output_to_weight`` or more after
+the last one of a tile; its right words after that last one.
 """
 
-from amaranth.hdl import Module
+from itertools import pairwise
+
+from amaranth.hdl import Module, Mux, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.nm.config import NmConfig
+from ..lib.floating import unpack
+from .cluster import Cluster, delayed
+from .steering import LATENCY, ORDERS, Steering
+
+LEFT_LATENCY = LATENCY
+"""Cycles from ``left[0]`` to the first column."""
+
+RIGHT_LATENCY = LATENCY - 1
+"""Cycles from ``right[0]`` to the first row: a right word goes through the shadow register too."""
 
 
 def left_layout(config: NmConfig) -> data.StructLayout:
     """A left word and what the MACs of its row do with it."""
-    return data.StructLayout(
-        {
-            "word": data.ArrayLayout(config.element_bits, config.group),
-            "valid": 1,
-            "swap": 1,
-            "first": 1,
-            "last": 1,
-            "output": 1,
-        }
-    )
+    return data.StructLayout({"word": data.ArrayLayout(config.element_bits, config.group)} | ORDERS)
 
 
 def right_layout(config: NmConfig) -> data.StructLayout:
@@ -94,7 +91,7 @@ class Array(Component):
     @property
     def top_offset(self) -> int:
         """Cycles from a left word at ``left[0]`` to the sum at ``top[0]`` that it starts from."""
-        return self._element_latency + self._product_latency
+        return LEFT_LATENCY + Cluster.latency
 
     @property
     def weight_latency(self) -> int:
@@ -126,15 +123,80 @@ class Array(Component):
     @property
     def output_to_weight(self) -> int:
         """Cycles, at least, from the last left word of a tile to the first of a fold."""
-        return max(self.config.clusters, self._last_finished + self.config.interleave) + 1
+        return self._last_finished + self.config.interleave + 2
 
     @property
     def _last_finished(self) -> int:
         """Cycles by which the last MAC of a column has its sums later than the first."""
         return self.config.clusters - 1 + (self.config.kept - 1) * self.config.interleave
 
-    _element_latency = 3
-    _product_latency = 3
-
     def elaborate(self, platform) -> Module:
-        return Module()
+        m = Module()
+        config = self.config
+        clusters = [[Cluster(config) for _ in self.right] for _ in self.left]
+        steerings = [Steering(config) for _ in self.left]
+        for g, row in enumerate(clusters):
+            m.submodules[f"steering{g}"] = steerings[g]
+            for c, cluster in enumerate(row):
+                m.submodules[f"cluster{g}_{c}"] = cluster
+        self._rows(m, clusters, steerings)
+        self._columns(m, clusters)
+        self._steer(m, steerings)
+        self._bottom(m, clusters[-1], steerings[-1])
+        return m
+
+    def _rows(self, m: Module, clusters: list[list[Cluster]], steerings: list[Steering]) -> None:
+        """Left words and steps, from column to column."""
+        for left, row, steering in zip(self.left, clusters, steerings, strict=True):
+            m.d.comb += row[0].steps.eq(steering.steps)
+            for element, raw in zip(row[0].left, left.word, strict=True):
+                operand = unpack(self.config.format, delayed(m, raw, LEFT_LATENCY - 1))
+                m.d.comb += Value.cast(element).eq(delayed(m, Value.cast(operand), 1))
+            for one, other in pairwise(row):
+                m.d.comb += [other.left.eq(one.left_o), other.steps.eq(one.steps_o)]
+
+    def _columns(self, m: Module, clusters: list[list[Cluster]]) -> None:
+        """Right words, whose values j are as late as MACs j are, sums and what is drained."""
+        for c, (right, top) in enumerate(zip(self.right, self.top, strict=True)):
+            column = [row[c] for row in clusters]
+            m.d.comb += column[0].sum.eq(top)
+            for j, raw in enumerate(right.entries):
+                bits = self.config.element_bits
+                operand = Value.cast(unpack(self.config.format, raw[:bits]))
+                late = RIGHT_LATENCY + j * self.config.interleave
+                m.d.comb += [
+                    column[0].right.index[j].eq(delayed(m, raw[bits:], RIGHT_LATENCY)),
+                    Value.cast(column[0].right.value[j]).eq(delayed(m, operand, late)),
+                ]
+            for one, other in pairwise(column):
+                m.d.comb += [
+                    other.right.eq(one.right_o),
+                    other.sum.eq(one.sum_o),
+                    other.drain.eq(one.drain_o),
+                ]
+
+    def _steer(self, m: Module, steerings: list[Steering]) -> None:
+        """What comes with the words, and control that goes up and down the rows."""
+        first, last = steerings[0], steerings[-1]
+        for name in ("valid", "load"):
+            bit = delayed(m, self.right[0][name], RIGHT_LATENCY, reset=True)
+            m.d.comb += first.right[name].eq(bit)
+        m.d.comb += last.drain.eq(delayed(m, last.kept, 1, reset=True))
+        for left, steering in zip(self.left, steerings, strict=True):
+            m.d.comb += [steering.left[name].eq(left[name]) for name in ORDERS]
+        for one, other in pairwise(steerings):
+            m.d.comb += [
+                other.right.eq(one.right_o),
+                other.drained.eq(one.drained_o),
+                one.drain.eq(other.drain_o),
+            ]
+
+    def _bottom(self, m: Module, row: list[Cluster], steering: Steering) -> None:
+        """Sums that moved through the last row, or were drained."""
+        moved, drained = steering.moved, steering.drained_o
+        for cluster, bottom in zip(row, self.bottom, strict=True):
+            m.d.sync += [
+                bottom.sum.eq(Mux(moved, cluster.sum_o, cluster.drain_o)),
+                bottom.valid.eq(moved | drained),
+            ]
+            moved, drained = delayed(m, moved, 1, reset=True), delayed(m, drained, 1, reset=True)

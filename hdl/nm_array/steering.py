@@ -1,0 +1,95 @@
+"""What the MACs of a row of clusters do, cycle by cycle."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from ...models.nm.config import NmConfig
+from .cluster import MAC, Cluster, delayed
+
+LATENCY = 2
+"""Cycles from a left word's steering bits to the cluster in column 0."""
+
+ORDERS = {"valid": 1, "swap": 1, "first": 1, "last": 1, "output": 1}
+"""What comes with a left word."""
+
+
+class Steering(Component):
+    """Steps of the row's MACs in column 0; those of a column further are a cycle later.
+
+    ``left`` comes ``LATENCY`` cycles before the word is at the cluster; ``right`` as the right word
+    is there, and goes on to the row below without what this one captured.  ``drain`` goes from
+    the last row to the first: a MAC drains ``interleave - 1`` cycles after the one below, the last
+    one ``interleave`` cycles after it kept its first sum (``kept``), so that sums follow each other
+    without a gap.  ``drained`` says that there is a sum in the drain chain; ``moved``, that
+    there is one below the cluster, of a word that was not ``output``.
+    """
+
+    def __init__(self, config: NmConfig):
+        self.config = config
+        right = data.StructLayout({"valid": 1, "load": 1})
+        super().__init__(
+            {
+                "left": In(data.StructLayout(ORDERS)),
+                "right": In(right),
+                "right_o": Out(right),
+                "steps": Out(data.ArrayLayout(MAC, config.kept)),
+                "kept": Out(1),
+                "drain": In(1),
+                "drain_o": Out(1),
+                "drained": In(1),
+                "drained_o": Out(1),
+                "moved": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        left, turns = self.left, self.config.interleave
+        swap = delayed(m, left.valid & left.swap, LATENCY, reset=True)
+        stays = delayed(m, left.valid & left.output, LATENCY, reset=True)
+        load, put = self._load(m, swap), swap | stays
+        ends = delayed(m, left.valid & left.output & left.last, LATENCY, reset=True)
+        late = Cluster.latency
+        above = delayed(m, ~left.output, LATENCY + late)
+        own = delayed(m, left.output & ~left.first, LATENCY + late)
+        ends = delayed(m, ends, late + turns, reset=True)
+        for step in self.steps:
+            m.d.comb += [
+                step.load.eq(load),
+                step.swap.eq(put),
+                step.above.eq(above),
+                step.own.eq(own),
+                step.keep.eq(ends),
+            ]
+            load, put = delayed(m, load, turns), delayed(m, put, turns)
+            above, own = delayed(m, above, turns), delayed(m, own, turns)
+            ends = delayed(m, ends, turns, reset=True)
+        m.d.comb += self.kept.eq(self.steps[-1].keep)
+        moves = left.valid & ~left.output
+        length = LATENCY + late + self.config.kept * turns
+        m.d.comb += self.moved.eq(delayed(m, moves, length, reset=True))
+        self._drain(m)
+        return m
+
+    def _load(self, m: Module, swap):
+        """Whether the shadow register takes the right word."""
+        right = self.right
+        full, captures = Signal(), Signal()
+        m.d.comb += captures.eq(right.valid & right.load & (swap | ~full))
+        m.d.sync += [
+            full.eq(captures | full & ~swap),
+            self.right_o.valid.eq(right.valid & ~captures),
+            self.right_o.load.eq(right.load),
+        ]
+        return captures | right.valid & ~right.load
+
+    def _drain(self, m: Module) -> None:
+        drain, drained = self.drain, self.drained
+        for step in reversed(self.steps):
+            drain = delayed(m, drain, self.config.interleave - 1, reset=True)
+            m.d.comb += step.drain.eq(drain)
+        m.d.comb += self.drain_o.eq(drain)
+        for step in self.steps:
+            drained = delayed(m, drained | step.drain, 1, reset=True)
+        m.d.comb += self.drained_o.eq(drained)
