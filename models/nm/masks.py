@@ -46,14 +46,19 @@ def mask(values: Tensor, kept: int, group: int, dim: int = -1) -> Tensor:
         return torch.zeros_like(values, dtype=torch.bool)
     # int8's abs(-128) would be -128.
     wide = values.detach() if values.is_floating_point() else values.long()
-    magnitudes = wide.abs().movedim(dim, -1)
-    size = magnitudes.shape[-1]
-    padded = functional.pad(magnitudes, (0, -size % group), value=-1)
-    groups = padded.unflatten(-1, (-1, group))
-    # A stable ascending order puts the later one of two equals behind.
-    order = groups.sort(dim=-1, stable=True).indices[..., group - kept :]
-    chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order, True)
-    return chosen.flatten(-2)[..., :size].movedim(-1, dim).contiguous()
+    magnitudes = wide.abs().movedim(dim, 0)
+    size = len(magnitudes)
+    padded = functional.pad(magnitudes.reshape(size, -1), (0, 0, 0, -size % group), value=-1)
+    # Positions in front: each of the few steps below is then over whole rows at once.
+    groups = padded.unflatten(0, (-1, group)).transpose(0, 1).contiguous()
+    # By how many others of its group.
+    beaten = torch.zeros(groups.shape, dtype=torch.int16, device=groups.device)
+    for apart in range(1, group):
+        later_wins = groups[apart:] >= groups[:-apart]
+        beaten[:-apart] += later_wins
+        beaten[apart:] += ~later_wins
+    chosen = (beaten < kept).transpose(0, 1).flatten(0, 1)[:size]
+    return chosen.reshape(magnitudes.shape).movedim(0, dim).contiguous()
 
 
 def forward_mask(weight: Tensor, kept: int, group: int) -> Tensor:

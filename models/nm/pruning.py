@@ -82,21 +82,20 @@ class Pruning:
             return values
         return floating.narrow(values, floating.FORMATS[self.format])
 
-    def forward_operand(self, weight: Tensor) -> Tensor:
-        """The right operand of the forward product."""
-        operand = self.operand(weight)
-        if not self.forward:
-            return operand
-        return operand.where(forward_mask(weight, self.kept, self.group), 0)
+    def forward_mask(self, weight: Tensor) -> Tensor | None:
+        """Of the right operand of the forward product; None where it is dense."""
+        return forward_mask(weight, self.kept, self.group) if self.forward else None
 
-    def backward_operand(self, weight: Tensor, parts: int = 1) -> Tensor:
-        """The right operand of the backward product; ``parts``: a convolution's groups."""
+    def backward_mask(self, weight: Tensor, parts: int = 1) -> Tensor | None:
+        """Of that of the backward product; ``parts``: a convolution's groups."""
         if self.method == "srste":
-            return self.forward_operand(weight)
+            return self.forward_mask(weight)
+        return backward_mask(weight, self.kept, self.group, parts) if self.backward else None
+
+    def right(self, weight: Tensor, mask: Tensor | None) -> Tensor:
+        """The right operand of a product."""
         operand = self.operand(weight)
-        if not self.backward:
-            return operand
-        return operand.where(backward_mask(weight, self.kept, self.group, parts), 0)
+        return operand if mask is None else operand.where(mask, 0)
 
 
 class PrunedLinear(nn.Linear):
@@ -245,7 +244,8 @@ def plain(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if isinstance(part, Pruned):
             with torch.no_grad():
-                part.weight.copy_(part.pruning.forward_operand(part.weight))
+                kept = part.pruning.forward_mask(part.weight)
+                part.weight.copy_(part.pruning.right(part.weight, kept))
             del part.pruning
             usual: Any = nn.Linear if isinstance(part, PrunedLinear) else nn.Conv2d
             part.__class__ = usual
@@ -342,25 +342,25 @@ class _Product(torch.autograd.Function):
         pruning: Pruning,
         loss_scale: float,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        mask = pruning.forward_mask(weight)
+        ctx.save_for_backward(x, weight, mask)
         ctx.kind, ctx.pruning, ctx.loss_scale = kind, pruning, loss_scale
-        return kind.forward(pruning.operand(x), pruning.forward_operand(weight))
+        return kind.forward(pruning.operand(x), pruning.right(weight, mask))
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight, mask = ctx.saved_tensors
         kind, pruning = ctx.kind, ctx.pruning
         dy = pruning.operand(gradients[0])
         dx = dw = None
         if ctx.needs_input_grad[0]:
-            right = pruning.backward_operand(weight, kind.parts)
-            dx = kind.to_input(dy, right, x.shape)
+            other = mask if pruning.method == "srste" else pruning.backward_mask(weight, kind.parts)
+            dx = kind.to_input(dy, pruning.right(weight, other), x.shape)
         if ctx.needs_input_grad[1]:
             dw = kind.to_weight(dy, pruning.operand(x), weight.shape)
-            if pruning.forward and pruning.decay:
-                kept = forward_mask(weight, pruning.kept, pruning.group)
-                dw = dw + pruning.decay * ctx.loss_scale * weight.masked_fill(kept, 0)
+            if mask is not None and pruning.decay:
+                dw = dw + pruning.decay * ctx.loss_scale * weight.masked_fill(mask, 0)
         return dx, dw, None, None, None
