@@ -1,0 +1,1 @@
+"""In-situ computing in ReRAM crossbars: polarised fragments, bit-serial inputs, narrow ADCs."""

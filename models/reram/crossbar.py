@@ -1,0 +1,108 @@
+"""A chip's products by the fastest way that is exact: one GEMM, the compiled model, or NumPy."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from .array import Chip, fragmented, product
+from .kernel import Kernel
+from .mapping import Mapping
+from .skipping import checked
+
+How = Literal["auto", "gemm", "kernel", "numpy"]
+
+
+class Crossbar:
+    """``crossbar(inputs)`` is :func:`.array.product` of the chip, int64 [batch, outputs].
+
+    ``how``: ``gemm``, one matrix product, where no ADC can saturate and the chip has no flaws;
+    ``kernel``, compiled; ``numpy``, the golden model itself; ``auto``, the first of these that
+    gives the same integers.  A GEMM runs on ``device``, the others on the processor.
+    """
+
+    def __init__(
+        self, chip: Chip | Mapping, how: How = "auto", device: str | torch.device = "cpu"
+    ) -> None:
+        """A mapping stands for its ideal chip.
+
+        Raises :class:`ValueError` where ``gemm`` would not be exact, and
+        :class:`~.kernel.KernelMissing` where the kernel is needed and there is no compiler.
+        """
+        self.chip = chip if isinstance(chip, Chip) else Chip.ideal(chip)
+        mapping = self.chip.mapping
+        exact = mapping.lossless and self.chip.is_ideal
+        if how == "gemm" and not exact:
+            reason = (
+                f"a column adds up {mapping.most} levels, and ADCs saturate at "
+                f"{mapping.config.adc_top}" if self.chip.is_ideal else "the chip has flaws"
+            )  # fmt: skip
+            raise ValueError(f"a GEMM is not what the crossbar computes: {reason}; take 'auto'")
+        self.how: How = how if how != "auto" else "gemm" if exact else "kernel"
+        """What ``auto`` has become."""
+        self._kernel = Kernel(self.chip) if self.how == "kernel" else None
+        self._gemm = Gemm(mapping, device) if self.how == "gemm" else None
+
+    @property
+    def mapping(self) -> Mapping:
+        """Of the chip."""
+        return self.chip.mapping
+
+    def __call__(self, inputs: np.ndarray, first: int = 0) -> np.ndarray:
+        """Unsigned ``inputs`` [batch, inputs]; read noise starts at ``first``; raises alike."""
+        if self._gemm:
+            return self._gemm(inputs)
+        return self._kernel(inputs, first) if self._kernel else product(self.chip, inputs, first)
+
+    def signed(
+        self, inputs: np.ndarray, passes: Literal["offset", "two"] = "offset", first: int = 0
+    ) -> np.ndarray:
+        """The product of signed ``inputs``, which word lines do not carry as they are.
+
+        ``offset`` adds ``2**(input_bits-1)`` to every input and takes that times the column sums
+        of the weights off digitally; ``two`` subtracts the product of what is negative.  Raises
+        :class:`ValueError` where an input does not fit; ``two`` takes one bit more of magnitude.
+        """
+        inputs = np.asarray(inputs)
+        if passes == "two":
+            positive, negative = np.maximum(inputs, 0), np.maximum(-inputs, 0)
+            return self(positive, first) - self(negative, first + len(inputs))
+        half = 1 << self.mapping.config.input_bits - 1
+        if inputs.min(initial=0) < -half:
+            raise ValueError(
+                f"input {inputs.min()} is below {-half}, the least with an offset for input_bits "
+                f"= {self.mapping.config.input_bits}; saturate the inputs or raise input_bits"
+            )
+        return self(inputs + half, first) - half * self.mapping.weights().sum(axis=0)
+
+
+class Gemm:
+    """What an ideal chip computes whose ADCs cannot saturate: the product with its weights.
+
+    In the narrowest floating point whose every partial sum is an integer that it holds, whatever
+    the order of the sums: float32 up to 2**24, float64 up to 2**53.
+    """
+
+    def __init__(self, mapping: Mapping, device: str | torch.device = "cpu") -> None:
+        """Raises :class:`ValueError` where sums may exceed 2**53."""
+        self.mapping = mapping
+        weights = mapping.weights()
+        bound = int(np.abs(weights).sum(axis=0).max()) * ((1 << mapping.config.input_bits) - 1)
+        if bound > 1 << 53:
+            raise ValueError(f"sums of up to {bound} exceed 2**53; split the inputs in two")
+        self.dtype = torch.float32 if bound <= 1 << 24 else torch.float64
+        """Of :meth:`multiply`."""
+        self.weights = torch.as_tensor(weights).to(device, self.dtype)
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """int64 [batch, outputs] of ``inputs`` [batch, inputs]; raises as :func:`fragmented`."""
+        checked(self.mapping.config, inputs)
+        if inputs.ndim != 2 or inputs.shape[1] != self.mapping.inputs:
+            fragmented(self.mapping, inputs)  # raises
+        return (
+            self.multiply(torch.as_tensor(inputs.astype(np.int64))).cpu().numpy().astype(np.int64)
+        )
+
+    def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The product with integers that are not checked, integers of the type :attr:`dtype`."""
+        return inputs.to(self.weights.device, self.dtype) @ self.weights
