@@ -21,8 +21,9 @@ class Addresses(Component):
     """``address + sum of i_x * stride_x`` modulo ``2**address_bits``, for ``i_x < count_x``.
 
     ``i`` takes a pattern of ``loops`` loops (:func:`pattern_layout`), ``o`` delivers its addresses,
-    last loop fastest, ``last`` with the last one.  A count of 0 is 1.  Latency 1; an address a
-    cycle, also from one pattern to the next: ``o.ready`` leads to ``i.ready``.
+    last loop fastest: ``wraps`` with the last one of each round of that loop, ``last`` with the
+    last one of all.  A count of 0 is 1.  Latency 1; an address a cycle, also from one pattern to
+    the next: ``o.ready`` leads to ``i.ready``.
     """
 
     def __init__(self, loops: int, address_bits: int, count_bits: int):
@@ -31,7 +32,11 @@ class Addresses(Component):
         super().__init__(
             {
                 "i": In(stream.Signature(self._shape)),
-                "o": Out(stream.Signature(data.StructLayout({"address": address_bits, "last": 1}))),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout({"address": address_bits, "wraps": 1, "last": 1})
+                    )
+                ),
             }
         )
 
@@ -52,6 +57,7 @@ class Addresses(Component):
             following.eq(begin[0] + stride[0]),
             inner.eq((1 << self._loops) - 1),
             o.p.address.eq(begin[-1]),
+            o.p.wraps.eq(over[-1]),
             o.p.last.eq(over.all()),
             self.i.ready.eq(~o.valid | (o.ready & o.p.last)),
         ]

@@ -1,13 +1,23 @@
 """Cycles of the units at the memory ports, nothing stalled."""
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from math import prod
+from typing import Self, get_args, get_type_hints
 
 from .config import NmConfig
-from .program import Load, Pattern
+from .program import Load, Pattern, Store
 
 OUTSTANDING = 64
 """Beats that may be requested and not yet taken."""
+
+STORE_FORMATS: tuple[str, ...] = get_args(get_type_hints(Store)["format"])
+
+STORE_AHEAD = 8
+"""Rows of sums that a store reads before they are made beats of."""
+
+STORE_LATENCY = 5
+"""Cycles from reading a row of sums to having it converted."""
 
 
 def beats(pattern: Pattern) -> int:
@@ -62,3 +72,107 @@ class LoadCycles:
         at = bisect_right(self._runs, (number, 1 << 62, 0)) - 1
         begin, cycle, period = self._runs[at]
         return cycle + (number - begin) * period
+
+
+@dataclass(frozen=True)
+class Slab:
+    """What a store makes beats of: ``rows`` rows of C sums, in ``pieces`` beats or, of several
+    slabs, a part of one."""
+
+    rows: int
+    pieces: int
+    parts: int
+    """Slabs in a beat, where there are several."""
+
+    @classmethod
+    def of(cls, config: NmConfig, format: str) -> Self:
+        """Those of a format."""
+        words, entries = config.port_words, config.beat_entries
+        rows = {"columns": config.group, "words": config.kept}.get(format, 1)
+        columns = {
+            "sums": config.beat_sums,
+            "rows": words * config.group,
+            "columns": words,
+            "words": entries // config.kept,
+            "entries": entries,
+        }[format]
+        return cls(rows, max(config.columns // columns, 1), max(columns // config.columns, 1))
+
+
+class StoreCycles:
+    """The unit that stores, an instruction after the other.
+
+    With S slabs of d rows, n beats each (or a part of one: n = 1), an instruction taken in cycle t
+    has its first slab together in ``f``: ``t + 1 + STORE_LATENCY + d - 1``, or max(d, n) cycles
+    (the d of its own, the n of the one before) after the last slab before.  The others follow every
+    ``max(d, n)`` cycles; it ends ``n + 1`` cycles after the last one.
+    """
+
+    def __init__(self, config: NmConfig):
+        self._config = config
+        self.ready = 0
+        """First cycle in which the next instruction can be taken."""
+        self._rows = 0  # read
+        self._runs: list[_SlabRun] = []
+
+    def run(self, store: Store, cycle: int) -> int:
+        """Takes ``store`` in ``cycle`` or, at the earliest, when :attr:`ready`; when it ends."""
+        cycle = max(cycle, self.ready)
+        slab = Slab.of(self._config, store.format)
+        rows, before = store.rows * store.blocks, self._runs[-1] if self._runs else None
+        first = cycle + STORE_LATENCY + slab.rows
+        if before is not None:
+            first = max(first, before.last + max(slab.rows, before.slab.pieces))
+        run = _SlabRun(slab, self._rows, cycle + 1 + STORE_LATENCY, first, rows // slab.rows)
+        if before is not None:
+            run.arrived = max(run.arrived, before.last + 1)
+        self._runs.append(run)
+        self._rows += rows
+        asked = max(cycle + rows, self._left(self._rows - 1 - STORE_AHEAD) + 1)
+        self.ready = asked
+        if before is not None:
+            self.ready = max(asked, before.last + 1)
+        if len(self._runs) > 2:
+            self.ready = max(self.ready, self._runs[-3].end + 1)
+        return run.end
+
+    def _left(self, number: int) -> int:
+        """When row ``number`` was made part of a slab; long ago if there is none."""
+        if number < 0:
+            return -1
+        at = bisect_right(self._runs, number, key=lambda run: run.begin) - 1
+        return self._runs[at].left(number)
+
+
+@dataclass
+class _SlabRun:
+    """The slabs of an instruction."""
+
+    slab: Slab
+    begin: int
+    """Number of its first row."""
+    arrived: int
+    """When that can be taken."""
+    first: int
+    """When its first slab is together."""
+    slabs: int
+
+    @property
+    def period(self) -> int:
+        return max(self.slab.rows, self.slab.pieces)
+
+    @property
+    def last(self) -> int:
+        return self.first + (self.slabs - 1) * self.period
+
+    @property
+    def end(self) -> int:
+        return self.last + self.slab.pieces + 1
+
+    def left(self, number: int) -> int:
+        slab, row = divmod(number - self.begin, self.slab.rows)
+        whole = self.first + slab * self.period
+        if row == self.slab.rows - 1:
+            return whole
+        began = whole - self.period + 1 + row
+        return max(self.arrived + number - self.begin, began if slab else 0)

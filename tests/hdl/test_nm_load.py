@@ -174,11 +174,11 @@ def numbers(sent):
     return [int.from_bytes(b.astype("<u4").tobytes(), "little") for b in sent]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 @pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
 def test_every_word_where_it_belongs_when_it_must(config, seed):
     rng = np.random.default_rng(seed)
-    loads, counts = zip(*(random_load(config, rng) for _ in range(40)), strict=True)
+    loads, counts = zip(*(random_load(config, rng) for _ in range(30)), strict=True)
     sent = rng.integers(0, 1 << 32, (sum(counts), config.beat_bits // 32), dtype=np.uint32)
     parts = np.split(sent, np.cumsum(counts)[:-1])
     want = [placed(config, load, numbers(part)) for load, part in zip(loads, parts, strict=True)]
