@@ -99,6 +99,12 @@ class Slab:
         return cls(rows, max(config.columns // columns, 1), max(columns // config.columns, 1))
 
 
+def store_beats(config: NmConfig, store: Store) -> int:
+    """Beats that ``store`` writes."""
+    slab = Slab.of(config, store.format)
+    return store.rows * store.blocks // slab.rows * slab.pieces // slab.parts
+
+
 class StoreCycles:
     """The unit that stores, an instruction after the other.
 
