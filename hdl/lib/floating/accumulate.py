@@ -1,0 +1,149 @@
+"""Sums of an FP32 and an exact product, or of two FP32, rounded once."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib.wiring import Component, In, Out
+
+from .operands import product_exponents, product_layout
+from .pipeline import Step, Values, pipeline, shift_right, wire
+from .rounding import FRACTION, Parts, round_steps
+
+FP32_MOST = 254
+"""Greatest exponent of a number that is finite."""
+
+
+class Accumulate(Component):
+    """``o`` = ``sum + product``, ``stages`` cycles later.
+
+    ``product`` is what :class:`~.multiply.Multiply` gives of ``format``; ``sum`` and ``o`` are
+    FP32, or, of int8, integers of 32 bits, which wrap.
+
+    Raises :class:`ValueError` for less than one stage.
+    """
+
+    def __init__(self, format: str, stages: int = 1):
+        _check(stages)
+        self.format, self.stages = format, stages
+        super().__init__({"sum": In(32), "product": In(product_layout(format)), "o": Out(32)})
+
+    @property
+    def latency(self) -> int:
+        """Cycles from operands to their result."""
+        return self.stages
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        if self.format == "int8":
+            total: Value = (self.sum.as_signed() + self.product)[:32]
+            for _ in range(self.stages):
+                held = Signal(32, reset_less=True)
+                m.d.sync += held.eq(total)
+                total = held
+            m.d.comb += self.o.eq(total)
+            return m
+        product = self.product
+        missing = FRACTION + 1 - len(product.significand)
+        addend = {name: getattr(product, name) for name, _ in product.shape()}
+        addend["significand"] = Cat(Const(0, missing), product.significand)
+        _, most = product_exponents(self.format)
+        m.d.comb += self.o.eq(_add(m, self.sum, addend, most, self.stages))
+        return m
+
+
+class Fp32Add(Component):
+    """``o`` = ``a + b`` of FP32, ``latency`` = ``stages`` cycles later.
+
+    Raises :class:`ValueError` for less than one stage.
+    """
+
+    def __init__(self, stages: int = 4):
+        _check(stages)
+        self.latency = stages
+        super().__init__({"a": In(32), "b": In(32), "o": Out(32)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        addend = vars(Parts(self.b))
+        del addend["fraction"]
+        m.d.comb += self.o.eq(_add(m, self.a, addend, FP32_MOST, self.latency))
+        return m
+
+
+def _add(m: Module, sum: Value, addend: Values, most: int, stages: int) -> Value:
+    """``sum`` and a number of 24 bits with an exponent of at most ``most``.
+
+    The significand of the addend is 0 or at least a quarter of its range, but for subnormal
+    numbers.  One path for all: the number with the smaller exponent is shifted right, next to three
+    bits more than a result has and one that says whether a 1 was lost; that is enough for the two
+    bits by which the difference from the larger one can be short of 24.
+    """
+    most = max(most, FP32_MOST)
+    values = {"sum": sum} | addend
+    steps = [
+        Step(_compare, 4.0), Step(_align_coarse, 1.8), Step(_align_fine, 2.6), Step(_sum, 2.6),
+        Step(_absolute, 0.8), *round_steps(FRACTION + 6, most + 1),
+    ]  # fmt: skip
+    return pipeline(m, steps, stages, values)["o"]
+
+
+def _compare(m: Module, x: Values) -> Values:
+    """Orders the two by exponent."""
+    own, significand, exponent = Parts(x["sum"]), x["significand"], x["exponent"]
+    difference = wire(m, own.exponent - exponent, "difference")
+    below = wire(m, difference[-1], "below")
+    # ~d = -d - 1: the sum is shifted by one where it is taken.
+    by = difference[:-1] ^ below.replicate(len(difference) - 1)
+    far = by[5:].any()
+    smaller = Mux(below, Cat(own.significand, Const(0, 1)), Cat(Const(0, 1), significand))
+    unsigned = exponent[:-1] if exponent.shape().signed else exponent
+    infinite = wire(m, own.infinite | x["infinite"], "infinite")
+    opposed = wire(m, own.sign ^ x["sign"], "opposed")
+    return {
+        "larger": Mux(below, significand, own.significand),
+        "smaller": smaller & (~far).replicate(len(smaller)),
+        "sticky": far & ~below & significand[-2:].any(),  # an addend below the least number
+        "by": by[:5],
+        "exponent": Mux(below, unsigned, own.exponent),
+        "subtract": opposed & ~infinite,
+        "sign": Mux(x["infinite"] | below & ~own.infinite, x["sign"], own.sign),
+        "nan": own.nan | x["nan"] | own.infinite & x["infinite"] & opposed,
+        "infinite": infinite,
+    }
+
+
+def _align(m: Module, x: Values, bits: range) -> Values:
+    smaller, sticky = shift_right(m, x["smaller"], x["sticky"], x["by"], bits)
+    return x | {"smaller": smaller, "sticky": sticky}
+
+
+def _align_coarse(m: Module, x: Values) -> Values:
+    # Not before: Yosys stumbles over registers of constants.
+    return _align(m, x | {"smaller": Cat(Const(0, 2), x["smaller"])}, range(4, 2, -1))
+
+
+def _align_fine(m: Module, x: Values) -> Values:
+    x = _align(m, x, range(2, -1, -1))
+    del x["by"]
+    smaller = Cat(x.pop("sticky"), x.pop("smaller"))
+    return x | {"smaller": smaller ^ x["subtract"].replicate(len(smaller))}
+
+
+def _sum(m: Module, x: Values) -> Values:
+    """``larger - smaller = larger + ~smaller + 1``; the 1 takes the place of a 0."""
+    larger = Cat(x["subtract"], Const(0, 3), x.pop("larger"))
+    return x | {"total": larger + x.pop("smaller")}
+
+
+def _absolute(m: Module, x: Values) -> Values:
+    total, subtract = x.pop("total"), x.pop("subtract")
+    inverted = wire(m, subtract & ~total[-1], "inverted")
+    exponent = x["exponent"] + 1  # of the carry
+    frame = Cat(total[:-1] ^ inverted.replicate(len(total) - 1), total[-1] & ~subtract)
+    return x | {
+        "frame": frame, "inverted": inverted, "exponent": exponent,
+        "sign": x["sign"] ^ inverted, "positive": subtract & ~inverted,
+    }  # fmt: skip
+
+
+def _check(stages: int) -> None:
+    if stages < 1:
+        raise ValueError(f"stages = {stages}; a sum takes at least 1")
