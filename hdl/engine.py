@@ -105,6 +105,7 @@ ENGINES = (
     "amu",
     "amu_network",
     "sore",
+    "wuve",
 )
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 

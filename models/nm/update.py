@@ -31,7 +31,7 @@ from .config import NmConfig
 from .program import ADDRESS_BITS, Update
 from .update_cycles import Tile, step_beats, tiles
 
-REGISTERS = ("rate", "momentum", "decay", "scale")
+REGISTERS: tuple[str, ...] = ("rate", "momentum", "decay", "scale")
 """Registers of FP32 bits; beside them int8's ``weight_shift``, 0 to 31."""
 
 

@@ -11,7 +11,8 @@ from thresher.hdl.amu_network.gather import Flatten
 from thresher.hdl.amu_network.join import depths
 from thresher.hdl.amu_network.pool import Largest
 from thresher.hdl.amu_network.schedule import Arrival, Frame, Raster
-from thresher.hdl.amu_network.window import Delay, Window
+from thresher.hdl.amu_network.window import Window
+from thresher.hdl.lib.delay import Delay
 from thresher.models.amu.convolution import Windows
 from thresher.models.amu.layer import Format
 
