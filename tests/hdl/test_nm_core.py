@@ -6,23 +6,27 @@ from functools import cache
 
 import numpy as np
 import pytest
-from thresher.bench._nm_core import Fed, Memories, left_reads, simulate
+from thresher.bench._nm_core import Fed, Memories, Ran, left_reads, simulate
 from thresher.hdl.nm_array.array import Array
 from thresher.models import floating
 from thresher.models.nm.config import NmConfig
-from thresher.models.nm.gemm_cycles import GemmCycles, Timing
+from thresher.models.nm.gemm_cycles import GemmCycles, Times, Timing
 from thresher.models.nm.program import Dataflow, Gemm
+from thresher.sim import stalls
 
 DEPTH = 48
 INT8 = {"format": "int8", "add_stages": 1}
 SHAPES = {
-    "int8": {"rows": 4, "columns": 8, "kept": 2, "group": 4, **INT8},
+    "int8": {"rows": 4, "columns": 4, "kept": 2, "group": 4, **INT8},
+    "fp16": {"rows": 4, "columns": 2, "kept": 1, "group": 2, "add_stages": 3, "port_words": 2},
     "dense": {"rows": 8, "columns": 4, "kept": 1, "group": 1, "port_words": 4, **INT8},
     "tall": {"rows": 12, "columns": 4, "kept": 1, "group": 4, "port_words": 2, **INT8},
     "one cluster": {"rows": 4, "columns": 8, "kept": 4, "group": 8, **INT8},
-    "fp16": {"rows": 4, "columns": 4, "kept": 2, "group": 4, "add_stages": 3},
-    "bf16": {"rows": 8, "columns": 4, "kept": 1, "group": 2, "format": "bf16", "port_words": 2},
+    "bf16": {"rows": 8, "columns": 4, "kept": 2, "group": 2, "format": "bf16", "port_words": 2},
 }
+QUICK = ("int8", "fp16")
+"""Every other shape takes half a minute to build."""
+NAMES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SHAPES]
 
 
 @cache
@@ -158,30 +162,63 @@ def memories(config: NmConfig, numbers: Numbers) -> Memories:
     )
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_random_instructions(name):
-    """Sums bit for bit; transfers, reads and finishes cycle for cycle."""
+def hold_cycles(config: NmConfig, gemms: list[Gemm], ran: Ran) -> None:
+    """Everything happened in the cycle that the model says."""
+    cycles = GemmCycles(config)
+    ends = np.cumsum([left_reads(config, gemm) for gemm in gemms])
+    for gemm, taken, finished, reads in zip(
+        gemms, ran.taken, ran.finished, np.split(ran.multiplies, ends), strict=False
+    ):
+        assert taken >= cycles.ready
+        assert cycles.times(gemm, taken) == Times(taken, reads[0], reads[-1], finished)
+    assert ran.macs == ends[-1] * config.rows * config.columns
+    assert ran.busy <= ran.finished[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_random_instructions(name, seed):
+    """Sums bit for bit, after a reset too; transfers, reads and ends cycle for cycle."""
     component = fed(name)
     config = component.config
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        numbers = Numbers(config, rng)
-        held, gemms = memories(config, numbers), program(config, rng, 40)
-        reference = Reference(config, numbers, held)
-        for gemm in gemms:
-            reference.run(gemm)
-        ran = simulate(component, held, gemms, single=bool(seed % 2))
-        np.testing.assert_array_equal(ran.sums, numbers.bits(reference.sums))
-
+    rng = np.random.default_rng(seed)
+    numbers = Numbers(config, rng)
+    held, gemms = memories(config, numbers), program(config, rng, 40)
+    options = {}
+    if seed == 1:
+        options["stalls"] = {"gemm": stalls.pattern("random", "gemm", seed)}
+    if seed == 2:  # what is in the sums memory survives a reset
+        options["reset_at"] = 700
+        gemms = [replace(gemm, accumulate=False) for gemm in gemms]
+    reference = Reference(config, numbers, held)
+    for gemm in gemms:
+        reference.run(gemm)
+    ran = simulate(component, held, gemms, single=bool(seed % 2), **options)
+    np.testing.assert_array_equal(ran.sums, numbers.bits(reference.sums))
+    hold_cycles(config, gemms, ran)
+    if seed != 1:  # each one was taken as soon as there was room
         cycles = GemmCycles(config)
-        times = [cycles.times(gemm, cycles.ready) for gemm in gemms]
-        np.testing.assert_array_equal([t.taken for t in times], ran.taken)
-        ends = np.cumsum([left_reads(config, gemm) for gemm in gemms])
-        np.testing.assert_array_equal([t.last_read for t in times], ran.multiplies[ends - 1])
-        starts = np.r_[0, ends[:-1]]
-        np.testing.assert_array_equal([t.first_read for t in times], ran.multiplies[starts])
-        np.testing.assert_array_equal([t.finished for t in times], ran.finished)
-        assert ran.macs == ends[-1] * config.rows * config.columns
+        for gemm, taken in zip(gemms, ran.taken, strict=True):
+            assert taken == cycles.ready
+            cycles.run(gemm, cycles.ready)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_array_never_waits_between_long_passes(name):
+    component = fed(name)
+    config = component.config
+    rng = np.random.default_rng(0)
+    held = memories(config, Numbers(config, rng))
+    rows = max(Array(config).fold_period, config.rows * config.interleave + 3)
+    weight = [Gemm(rows=rows, folds=2, accumulate=x) for x in (False, True, True)]
+    steps = -(-Array(config).tile_period // config.interleave)
+    output = [
+        Gemm(dataflow="output", rows=1, tiles=2, folds=-(-steps // config.kept), repeat=config.kept)
+    ] * 3
+    for gemms in (weight, output):
+        ran = simulate(component, held, gemms)
+        np.testing.assert_array_equal(np.diff(ran.multiplies), 1)
+        hold_cycles(config, gemms, ran)
 
 
 @pytest.mark.parametrize("name", SHAPES)
