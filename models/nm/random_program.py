@@ -84,13 +84,14 @@ class _Maker:
         left, right = c.left_depth // 2, c.right_depth // 2
         dataflow: Dataflow = "output" if self._rng.integers(2) else "weight"
         lines = c.interleave * c.clusters
-        if dataflow == "output" and (c.interleave > left or c.kept * lines > c.sums_depth):
+        repeat = c.group if self._rng.integers(2) else c.kept
+        fits = c.interleave <= left and c.kept * lines <= c.sums_depth and repeat <= right
+        if dataflow == "output" and not fits:
             dataflow = "weight"
         if dataflow == "output":
             rows = self._up_to(min(2, left // c.interleave, c.sums_depth // (c.kept * lines)))
-            tiles = self._up_to(min(2, c.sums_depth // (c.kept * lines * rows)))
-            folds = self._up_to(min(6, left // (rows * c.interleave), right // tiles))
-            repeat = self._up_to(min(c.group, right // (tiles * folds)))
+            tiles = self._up_to(min(2, c.sums_depth // (c.kept * lines * rows), right // repeat))
+            folds = self._up_to(min(6, left // (rows * c.interleave), right // (repeat * tiles)))
             size = tiles * c.kept * rows * lines
         else:
             repeat = c.group // c.kept if self._rng.integers(2) else 1
