@@ -47,6 +47,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from ...models.nm.config import NmConfig
 from ..lib.floating import unpack
+from ..lib.repeated import Repeated
 from .cluster import Cluster, delayed
 from .steering import LATENCY, ORDERS, Steering
 
@@ -136,9 +137,9 @@ class Array(Component):
         clusters = [[Cluster(config) for _ in self.right] for _ in self.left]
         steerings = [Steering(config) for _ in self.left]
         for g, row in enumerate(clusters):
-            m.submodules[f"steering{g}"] = steerings[g]
+            m.submodules[f"steering{g}"] = Repeated(steerings[g], config)
             for c, cluster in enumerate(row):
-                m.submodules[f"cluster{g}_{c}"] = cluster
+                m.submodules[f"cluster{g}_{c}"] = Repeated(cluster, config)
         self._rows(m, clusters, steerings)
         self._columns(m, clusters)
         self._steer(m, steerings)
