@@ -374,9 +374,15 @@ class SumsWalk(Component):
         with m.Elif(self.valid):
             m.d.sync += address.eq(address + Mux(output, config.clusters, 1))
 
-        plane = Signal.like(address, name="plane")
-        first = i.sums + Mux(i.dataflow, (config.kept - 1) * plane + config.clusters - 1, 0)
-        m.d.comb += plane.eq(i.rows * (config.interleave * config.clusters))
+        plane, planes, last_mac = (
+            Signal.like(address, name=name) for name in ("plane", "planes", "last_mac")
+        )
+        m.d.comb += [
+            plane.eq(i.rows * (config.interleave * config.clusters)),
+            planes.eq(plane * config.kept),
+            last_mac.eq(planes - plane),
+        ]
+        first = i.sums + Mux(i.dataflow, last_mac + config.clusters - 1, 0)
         with m.If(self.i.ready):
             m.d.sync += [
                 active.eq(self.i.valid),
@@ -389,8 +395,8 @@ class SumsWalk(Component):
                 rows.eq(i.rows - 1),
                 *(signal.eq(first) for signal in (address, home, base)),
                 down.eq(-plane),
-                up.eq((config.kept - 1) * plane - 1),
-                onward.eq((2 * config.kept - 1) * plane + config.clusters - 1),
+                up.eq(last_mac - 1),
+                onward.eq(planes + last_mac + config.clusters - 1),
             ]
         return m
 

@@ -18,7 +18,7 @@ DEPTH = 48
 INT8 = {"format": "int8", "add_stages": 1}
 SHAPES = {
     "int8": {"rows": 4, "columns": 4, "kept": 2, "group": 4, **INT8},
-    "fp16": {"rows": 4, "columns": 2, "kept": 1, "group": 2, "add_stages": 3, "port_words": 2},
+    "fp16": {"rows": 2, "columns": 2, "kept": 1, "group": 2, "add_stages": 3, "port_words": 2},
     "dense": {"rows": 8, "columns": 4, "kept": 1, "group": 1, "port_words": 4, **INT8},
     "tall": {"rows": 12, "columns": 4, "kept": 1, "group": 4, "port_words": 2, **INT8},
     "one cluster": {"rows": 4, "columns": 8, "kept": 4, "group": 8, **INT8},
