@@ -80,7 +80,7 @@ def product(chip: Chip, inputs: np.ndarray, first: int = 0) -> np.ndarray:
     """int64 [batch, outputs]: what the chip makes of unsigned ``inputs`` [batch, inputs].
 
     Read noise differs from row to row; row i draws that of row ``first + i``, so that the same
-    ``first`` gives the same noise again.  Raises as :func:`fragmented`.
+    ``first`` gives the same noise again.  Raises as :func:`fitting`.
     """
     mapping, config = chip.mapping, chip.mapping.config
     x = fragmented(mapping, inputs)
@@ -121,7 +121,7 @@ class Clipping:
 
 
 def clipping(mapping: Mapping, inputs: np.ndarray) -> Clipping:
-    """Counts saturated reads of ``inputs`` [batch, inputs]; raises as :func:`fragmented`."""
+    """Counts saturated reads of ``inputs`` [batch, inputs]; raises as :func:`fitting`."""
     config = mapping.config
     x = fragmented(mapping, inputs)
     read = bits_read(config, x)
@@ -138,8 +138,14 @@ def clipping(mapping: Mapping, inputs: np.ndarray) -> Clipping:
     return Clipping(int(read.sum()) * config.planes * columns.shape[3], nonzero, saturated)
 
 
-def fragmented(mapping: Mapping, inputs: np.ndarray) -> np.ndarray:
-    """int64 [batch, fragments, fragment_rows]: checked inputs [batch, inputs], filled with 0.
+def fragmented(mapping: Mapping, inputs: np.ndarray, dtype: type = np.int64) -> np.ndarray:
+    """``dtype`` [batch, fragments, fragment_rows]: :func:`fitting` inputs, filled with 0."""
+    inputs = fitting(mapping, inputs).astype(dtype, copy=False)
+    return fragments_of(inputs, mapping.config.fragment_rows)
+
+
+def fitting(mapping: Mapping, inputs: np.ndarray) -> np.ndarray:
+    """Inputs [batch, inputs] as they are.
 
     Raises :class:`ValueError` for another shape and for inputs that are negative or too wide, and
     :class:`TypeError` for those that are not integers.
@@ -150,7 +156,7 @@ def fragmented(mapping: Mapping, inputs: np.ndarray) -> np.ndarray:
             f"inputs have the shape {inputs.shape}, not [batch, {mapping.inputs}]; patches() "
             "makes rows of a convolution's images"
         )
-    return fragments_of(inputs, mapping.config.fragment_rows)
+    return inputs
 
 
 @cache

@@ -5,12 +5,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from .array import Chip, fragmented, product
+from .array import Chip, fitting, product
 from .kernel import Kernel
 from .mapping import Mapping
-from .skipping import checked
 
 How = Literal["auto", "gemm", "kernel", "numpy"]
+Passes = Literal["offset", "two"]
 
 
 class Crossbar:
@@ -41,7 +41,8 @@ class Crossbar:
         self.how: How = how if how != "auto" else "gemm" if exact else "kernel"
         """What ``auto`` has become."""
         self._kernel = Kernel(self.chip) if self.how == "kernel" else None
-        self._gemm = Gemm(mapping, device) if self.how == "gemm" else None
+        self.gemm = Gemm(mapping, device) if self.how == "gemm" else None
+        """Where products are that."""
 
     @property
     def mapping(self) -> Mapping:
@@ -50,13 +51,11 @@ class Crossbar:
 
     def __call__(self, inputs: np.ndarray, first: int = 0) -> np.ndarray:
         """Unsigned ``inputs`` [batch, inputs]; read noise starts at ``first``; raises alike."""
-        if self._gemm:
-            return self._gemm(inputs)
+        if self.gemm:
+            return self.gemm(inputs)
         return self._kernel(inputs, first) if self._kernel else product(self.chip, inputs, first)
 
-    def signed(
-        self, inputs: np.ndarray, passes: Literal["offset", "two"] = "offset", first: int = 0
-    ) -> np.ndarray:
+    def signed(self, inputs: np.ndarray, passes: Passes = "offset", first: int = 0) -> np.ndarray:
         """The product of signed ``inputs``, which word lines do not carry as they are.
 
         ``offset`` adds ``2**(input_bits-1)`` to every input and takes that times the column sums
@@ -92,17 +91,17 @@ class Gemm:
             raise ValueError(f"sums of up to {bound} exceed 2**53; split the inputs in two")
         self.dtype = torch.float32 if bound <= 1 << 24 else torch.float64
         """Of :meth:`multiply`."""
+        self._host = np.float32 if self.dtype == torch.float32 else np.float64
         self.weights = torch.as_tensor(weights).to(device, self.dtype)
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """int64 [batch, outputs] of ``inputs`` [batch, inputs]; raises as :func:`fragmented`."""
-        checked(self.mapping.config, inputs)
-        if inputs.ndim != 2 or inputs.shape[1] != self.mapping.inputs:
-            fragmented(self.mapping, inputs)  # raises
-        return (
-            self.multiply(torch.as_tensor(inputs.astype(np.int64))).cpu().numpy().astype(np.int64)
-        )
+        """int64 [batch, outputs] of inputs [batch, inputs]; raises as :func:`.array.fitting`."""
+        x = torch.as_tensor(fitting(self.mapping, inputs).astype(self._host))
+        return self.multiply(x).cpu().numpy().astype(np.int64)
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The product with integers that are not checked, integers of the type :attr:`dtype`."""
+        """The product with integers that are not checked, as integers of the type :attr:`dtype`.
+
+        Signed inputs are exact too where their magnitude has ``input_bits``.
+        """
         return inputs.to(self.weights.device, self.dtype) @ self.weights

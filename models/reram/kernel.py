@@ -67,14 +67,13 @@ class Kernel:
     def __call__(self, inputs: np.ndarray, first: int = 0) -> np.ndarray:
         """As :func:`.array.product` of the chip; raises alike."""
         mapping = self.chip.mapping
-        x = fragmented(mapping, inputs)
-        lines = np.ascontiguousarray(x, np.uint16)
+        x = np.ascontiguousarray(fragmented(mapping, inputs, np.uint16))
         if not self.tabulated:
             out = np.zeros((len(x), mapping.outputs), np.int64)
             call = self._library.direct_16 if self._narrow else self._library.direct_32
             held = [_pointer(self._held[name]) for name in self._held]
             shape = self._shape(fraction=0 if self._narrow else FRACTION)
-            call(shape, len(x), first, _pointer(lines), *held, _pointer(normal_deviates()),
+            call(shape, len(x), first, _pointer(x), *held, _pointer(normal_deviates()),
                  _pointer(out))  # fmt: skip
         else:
             out = np.empty((len(x), mapping.outputs), np.int64)
@@ -82,9 +81,9 @@ class Kernel:
             shape = self._shape() if self._tables[:, 0].any() else self._shape(skip=_SKIP["any"])
             narrow = self._tables.dtype == np.int16
             call = self._library.gather_16_32 if narrow else self._library.gather_32_64
-            call(shape, len(x), _pointer(lines), _pointer(self._tables), _pointer(out))
+            call(shape, len(x), _pointer(x), _pointer(self._tables), _pointer(out))
         if mapping.config.offset:
-            out -= mapping.config.offset * x.sum(axis=(1, 2))[:, None]
+            out -= mapping.config.offset * x.sum(axis=(1, 2), dtype=np.int64)[:, None]
         return out
 
     def _respond(self, width: int) -> np.ndarray:

@@ -148,7 +148,7 @@ def fragments_of(values: np.ndarray, rows: int, axis: int = -1) -> np.ndarray:
     padding = [(0, 0)] * values.ndim
     padding[axis] = (0, count * rows - there)
     shape = (*values.shape[:axis], count, rows, *values.shape[axis + 1 :])
-    return np.pad(values, padding).reshape(shape)
+    return (np.pad(values, padding) if count * rows > there else values).reshape(shape)
 
 
 def matrix(weights: np.ndarray, layout: Layout = "channel") -> np.ndarray:
@@ -177,8 +177,16 @@ def patches(
             f"a window of {size} does not fit {images.shape[2]} x {images.shape[3]} with their "
             f"padding; pad by {-(-(size - min(images.shape[2:])) // 2)} more"
         )
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), (2, 3))
-    windows = windows[:, :, ::stride, ::stride]  # [batch, channels, height', width', size, size]
-    order = (0, 2, 3, 1, 4, 5) if layout == "channel" else (0, 2, 3, 4, 5, 1)
-    shape = (windows.shape[0], *windows.shape[2:4], -1)
-    return np.ascontiguousarray(windows.transpose(order)).reshape(shape)
+    images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    height, width = ((side - size) // stride + 1 for side in images.shape[1:3])
+    batch, channels = len(images), images.shape[3]
+    found = np.empty((batch, height, width, size * size, channels), images.dtype)
+    if layout == "channel":
+        found = found.reshape(batch, height, width, channels, size * size).swapaxes(3, 4)
+    for tap in range(size * size):
+        y, x = divmod(tap, size)
+        rows = images[:, y : y + stride * height : stride, x : x + stride * width : stride]
+        found[:, :, :, tap] = rows
+    if layout == "channel":
+        found = found.swapaxes(3, 4)
+    return found.reshape(batch, height, width, -1)

@@ -26,7 +26,7 @@ def union(inputs: np.ndarray, rows: int) -> np.ndarray:
 
 def effective_cycles(config: ReramConfig, inputs: np.ndarray) -> np.ndarray:
     """int64 [..., fragments]: bits that are read of every fragment of inputs [..., inputs]."""
-    ones = union(checked(config, inputs), config.fragment_rows)
+    ones = union(checked(config, inputs).astype(np.int64), config.fragment_rows)
     if config.skip == "none":
         return np.full_like(ones, config.input_bits)
     if config.skip == "leading":
@@ -45,7 +45,7 @@ def bits_read(config: ReramConfig, fragments: np.ndarray) -> np.ndarray:
 
 
 def checked(config: ReramConfig, inputs: np.ndarray) -> np.ndarray:
-    """``inputs`` as int64.
+    """``inputs`` as they are.
 
     Raises :class:`TypeError` where they are not integers, and :class:`ValueError` where one is
     negative or too wide.
@@ -64,7 +64,7 @@ def checked(config: ReramConfig, inputs: np.ndarray) -> np.ndarray:
             f"input {high} exceeds {(1 << config.input_bits) - 1}, the largest of input_bits = "
             f"{config.input_bits}; saturate the inputs or raise input_bits"
         )
-    return inputs.astype(np.int64)
+    return inputs
 
 
 def _filled(ones: np.ndarray) -> np.ndarray:
