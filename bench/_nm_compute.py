@@ -218,10 +218,14 @@ def _simulated(points: list[Point], quick: bool, progress: Progress) -> Iterator
             runs += [(point, True) for point in chosen]
         for point, dense in runs:
             product = Product.random(config, point, products, dense)
-            ran = simulate(fed, product.memories, [product.gemm])
-            times = _times(point, dense)[0]
-            reads = ran.multiplies
-            seen = Times(0, int(reads[0]), int(reads[-1]), int(ran.finished[0]))
+            times = _times(point, dense, PRODUCTS if point in (HEADLINE, SMALL) else 1)
+            ran = simulate(fed, product.memories, [product.gemm] * len(times))
+            seen = [
+                Times(int(taken), int(reads[0]), int(reads[-1]), int(finished))
+                for taken, reads, finished in zip(
+                    ran.taken, np.split(ran.multiplies, len(times)), ran.finished, strict=True
+                )
+            ]
             late += seen != times
             wrong += product.wrong(config, ran)
             products += 1

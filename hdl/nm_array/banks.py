@@ -78,16 +78,27 @@ class LeftBanks(Component):
 
     def _next(self, m: Module, read):
         """What the next cluster's bank reads."""
-        early = late = _delayed(m, read)
-        for _ in range(self._row_skew - 1):
-            late = _delayed(m, late)
+        early = _delayed(m, read)
         if self._row_skew == 1:
             return early
-        chosen, is_early = Signal.like(read), Signal()
+        # Only what words without `output` need goes the long way.
+        moves = data.StructLayout({"address": read.address.shape(), "valid": 1, "swap": 1})
+        late = Signal(moves)
         m.d.comb += [
-            is_early.eq(early.valid & early.output),
-            chosen.eq(Mux(is_early, early.as_value(), late.as_value())),
-            chosen.valid.eq(is_early | (late.valid & ~late.output)),
+            late.address.eq(early.address),
+            late.valid.eq(early.valid & ~early.output),
+            late.swap.eq(early.swap),
+        ]
+        late = delayed(m, late, self._row_skew - 1)
+        chosen = Signal.like(read)
+        stays = early.valid & early.output
+        m.d.comb += [
+            chosen.address.eq(Mux(stays, early.address, late.address)),
+            chosen.valid.eq(stays | late.valid),
+            chosen.swap.eq(late.swap & ~stays),
+            chosen.first.eq(early.first),
+            chosen.last.eq(early.last),
+            chosen.output.eq(stays),
         ]
         return chosen
 
