@@ -80,7 +80,7 @@ def _add(m: Module, sum: Value, addend: Values, most: int, stages: int) -> Value
     values = {"sum": sum} | addend
     steps = [
         Step(_compare, 4.0), Step(_align_coarse, 1.8), Step(_align_fine, 2.6), Step(_sum, 2.6),
-        Step(_absolute, 0.8), *round_steps(FRACTION + 6, most + 1),
+        Step(_absolute, 0.8), *round_steps(FRACTION + 6, most),
     ]  # fmt: skip
     return pipeline(m, steps, stages, values)["o"]
 
@@ -92,16 +92,15 @@ def _compare(m: Module, x: Values) -> Values:
     below = wire(m, difference[-1], "below")
     # ~d = -d - 1: the sum is shifted by one where it is taken.
     by = difference[:-1] ^ below.replicate(len(difference) - 1)
-    far = by[5:].any()
-    smaller = Mux(below, Cat(own.significand, Const(0, 1)), Cat(Const(0, 1), significand))
+    far = by[5:].any().replicate(5)
+    smaller = Mux(below, own.significand, significand << 1)
     unsigned = exponent[:-1] if exponent.shape().signed else exponent
     infinite = wire(m, own.infinite | x["infinite"], "infinite")
     opposed = wire(m, own.sign ^ x["sign"], "opposed")
     return {
         "larger": Mux(below, significand, own.significand),
-        "smaller": smaller & (~far).replicate(len(smaller)),
-        "sticky": far & ~below & significand[-2:].any(),  # an addend below the least number
-        "by": by[:5],
+        "smaller": smaller,
+        "by": by[:5] | far,  # a shift of 31 leaves nothing but the sticky bit
         "exponent": Mux(below, unsigned, own.exponent),
         "subtract": opposed & ~infinite,
         "sign": Mux(x["infinite"] | below & ~own.infinite, x["sign"], own.sign),
@@ -111,7 +110,8 @@ def _compare(m: Module, x: Values) -> Values:
 
 
 def _align(m: Module, x: Values, bits: range) -> Values:
-    smaller, sticky = shift_right(m, x["smaller"], x["sticky"], x["by"], bits)
+    sticky = x.get("sticky", Const(0, 1))
+    smaller, sticky = shift_right(m, x["smaller"], sticky, x["by"], bits)
     return x | {"smaller": smaller, "sticky": sticky}
 
 
@@ -136,10 +136,9 @@ def _sum(m: Module, x: Values) -> Values:
 def _absolute(m: Module, x: Values) -> Values:
     total, subtract = x.pop("total"), x.pop("subtract")
     inverted = wire(m, subtract & ~total[-1], "inverted")
-    exponent = x["exponent"] + 1  # of the carry
     frame = Cat(total[:-1] ^ inverted.replicate(len(total) - 1), total[-1] & ~subtract)
     return x | {
-        "frame": frame, "inverted": inverted, "exponent": exponent,
+        "frame": frame, "inverted": inverted,
         "sign": x["sign"] ^ inverted, "positive": subtract & ~inverted,
     }  # fmt: skip
 

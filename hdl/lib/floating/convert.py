@@ -74,10 +74,10 @@ class Int32ToFp32(Component):
         values: Values = {
             # A bit below the integer, which keeps the frame of -1 from being 0.
             "frame": Cat(sign, self.i ^ sign.replicate(32)),
-            "exponent": Const(FP32.bias + 31, FP32.exponent_bits),
+            "exponent": Const(FP32.bias + 30, FP32.exponent_bits),
             "inverted": sign, "sign": sign,
             "positive": Const(0, 1), "nan": Const(0, 1), "infinite": Const(0, 1),
         }  # fmt: skip
-        steps = round_steps(33, FP32.bias + 31)
+        steps = round_steps(33, FP32.bias + 30)
         m.d.comb += self.o.eq(pipeline(m, steps, self.latency, values)["o"])
         return m

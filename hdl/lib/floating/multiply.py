@@ -72,7 +72,7 @@ class Fp32Multiply(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        most = 2 * 254 - FP32.bias + 1
+        most = 2 * 254 - FP32.bias
         steps = [
             Step(_unpack, 1.5), Step(_product, 6.0), Step(_align, 4.5),
             *round_steps(2 * FRACTION + 3, most),
@@ -89,7 +89,7 @@ def _unpack(m: Module, x: Values) -> Values:
     return {
         "a": a.significand, "b": b.significand, "sign": a.sign ^ b.sign, "infinite": infinite,
         "nan": a.nan | b.nan | zero & infinite,
-        "exponent": a.exponent + b.exponent + (1 - FP32.bias),  # of the product's highest bit
+        "exponent": a.exponent + b.exponent - FP32.bias,
     }  # fmt: skip
 
 
@@ -100,14 +100,12 @@ def _product(m: Module, x: Values) -> Values:
 def _align(m: Module, x: Values) -> Values:
     """Products below the least normal number are brought to its exponent."""
     exponent = x["exponent"]
-    missing = wire(m, (1 - exponent).as_signed(), "missing")
-    low = wire(m, ~missing[-1] & missing.any(), "low")
-    far = low & missing[6:].any()
-    by = missing[:6] & low.replicate(6)
+    low = wire(m, exponent[-1], "low")
+    missing = wire(m, -exponent, "missing")
+    by = (missing[:6] | missing[6:].any().replicate(6)) & low.replicate(6)
     product, sticky = shift_right(m, x.pop("product"), Const(0, 1), by, range(5, -1, -1))
     return x | {
-        "frame": Cat(sticky, product & (~far).replicate(len(product))),
-        "exponent": Mux(low, 1, exponent)[: len(exponent) - 1],
+        "frame": Cat(sticky, product), "exponent": exponent[:-1] & (~low).replicate(9),
         "inverted": Const(0, 1), "positive": Const(0, 1),
     }  # fmt: skip
 

@@ -5,17 +5,19 @@ It starts from these values:
 * ``frame``: the magnitude.  Bits below it are copies of ``inverted``.
 * ``inverted``: whether the magnitude is ``frame`` plus one in its last place, as after a
   subtraction that went below zero: there ``-x = ~x + 1``, and rounding adds the 1 at no cost.
-* ``exponent``: the field of a number whose leading 1 is the frame's highest bit, at least 1.
+* ``exponent``: the field of a number whose leading 1 is the frame's second highest bit, at least 0.
 * ``sign``, and ``positive``: whether a zero is +0 whatever the sign.
 * ``nan`` and ``infinite``, which stand above the magnitude.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from ....models.floating import FP32
 from .pipeline import Step, Values, leading_zeros, shift_left, wire
 
 FRACTION, FIELD = FP32.fraction_bits, FP32.exponent_bits
+SPECIAL = (1 << FIELD) - 1
+"""The field of infinities and NaN."""
 
 
 def round_steps(width: int, most: int) -> list[Step]:
@@ -27,18 +29,27 @@ def round_steps(width: int, most: int) -> list[Step]:
         """Leading zeros."""
         zeros, some = leading_zeros(m, x["frame"])
         sign = x["sign"] & ~(x["positive"] & ~some)
-        return _without(x, "positive") | {"zeros": zeros, "sign": sign}
+        return _without(x, "positive") | {"zeros": zeros, "some": some, "sign": sign}
 
     def limit(m: Module, x: Values) -> Values:
-        """The field; a subnormal number is shifted to the least one, and no further."""
-        size = most.bit_length() + 1
-        field = wire(m, (x["exponent"] - x["zeros"]).as_signed()[:size], "field")
-        low = field[-1] | ~field.any()
-        by = Mux(low, (x["exponent"] - 1)[: len(bits)], x["zeros"])
-        beyond = ~low & (field >= (1 << FIELD) - 1)
-        return _without(x, "exponent", "zeros") | {
-            "field": field[:FIELD], "by": by, "infinite": x["infinite"] | beyond
-        }  # fmt: skip
+        """The field, less the leading 1 to come, and how far to shift: a subnormal number to the
+        least exponent and no further; what is special, out of the frame."""
+        field = wire(m, x["exponent"] - x["zeros"], "difference")
+        low, number = wire(m, field[-1], "low"), field[:-1]
+        nan, infinite = x["nan"], x["infinite"]
+        if most >= SPECIAL - 1:
+            infinite |= ~low & (number >= SPECIAL - 1)
+        special = wire(m, nan | infinite, "special")
+        by = Mux(low, x["exponent"][: len(bits)], x["zeros"]) | special.replicate(len(bits))
+        kept = (~low & x["some"]).replicate(FIELD)
+        return {
+            "field": number[:FIELD] & kept | special.replicate(FIELD),
+            "by": by,
+            "frame": x["frame"],
+            "inverted": x["inverted"] & ~special,
+            "nan": nan,
+            "sign": x["sign"] & ~nan,
+        }
 
     def coarse(m: Module, x: Values) -> Values:
         return _shifted(m, x, bits[:split])
@@ -47,23 +58,22 @@ def round_steps(width: int, most: int) -> list[Step]:
         return _without(_shifted(m, x, bits[split:]), "by")
 
     def prepare(m: Module, x: Values) -> Values:
-        """Where to round, and whether upwards; what is special takes the number's place."""
+        """Where to round, and whether upwards."""
         frame, inverted = x["frame"], x["inverted"]
-        fraction, rest = frame[-FRACTION - 1 : -1], frame[: -FRACTION - 2]
-        guard, odd = frame[-FRACTION - 2], fraction[0]
+        number, rest = frame[-FRACTION - 1 :], frame[: -FRACTION - 2]
+        guard, odd = frame[-FRACTION - 2], number[0]
         up = Mux(inverted, guard | odd & rest.all(), guard & (odd | rest.any()))
-        special = wire(m, x["nan"] | x["infinite"], "special")
-        field = x["field"] & frame[-1].replicate(FIELD) | special.replicate(FIELD)
-        number = Cat(fraction & (~special).replicate(FRACTION), field)
-        return {
-            "number": number | x["nan"] << FRACTION - 1,
-            "up": up & ~special,
-            "sign": x["sign"] & ~x["nan"],
-        }
+        quiet = number[FRACTION - 1] | x["nan"]
+        number = Cat(number[: FRACTION - 1], quiet, number[-1])
+        return {"number": number, "field": x["field"], "up": up, "sign": x["sign"]}
 
     def increment(m: Module, x: Values) -> Values:
-        """A carry out of the fraction makes the next power of two, and infinity of the last."""
-        return {"o": Cat((x["number"] + x["up"])[: FRACTION + FIELD], x["sign"])}
+        """The leading 1 adds to the field.  A carry out of the fraction makes the next power of
+        two, and infinity of the last."""
+        number, up = x["number"], x["up"]
+        low = Cat(up, number[:FRACTION], x["field"])
+        total = low + Cat(up, Const(0, FRACTION), number[FRACTION])
+        return {"o": Cat(total[1:][: FRACTION + FIELD], x["sign"])}
 
     return [
         Step(count, 3.5),
