@@ -108,13 +108,12 @@ class Array(Component):
     @property
     def output_latency(self) -> int:
         """Cycles from the first word with ``last`` at ``left[0]`` to a sum at ``bottom[0]``."""
-        return self.top_offset + self._last_finished + 2 * self.config.interleave + 2
+        return self.top_offset + self._last_finished + 2 * self.config.interleave + 1
 
     @property
     def tile_period(self) -> int:
         """Cycles, at least, from the first left word with ``last`` to that of the next tile."""
-        rows, turns = self.config.rows, self.config.interleave
-        return max(rows * turns, self._last_finished + (rows - 1) * (turns - 1) + turns)
+        return self.config.rows * self.config.interleave
 
     @property
     def weight_to_output(self) -> int:
@@ -124,7 +123,7 @@ class Array(Component):
     @property
     def output_to_weight(self) -> int:
         """Cycles, at least, from the last left word of a tile to the first of a fold."""
-        return self._last_finished + self.config.interleave + 2
+        return self._last_finished + self.config.interleave + 1
 
     @property
     def _last_finished(self) -> int:
@@ -182,19 +181,19 @@ class Array(Component):
         for name in ("valid", "load"):
             bit = delayed(m, self.right[0][name], RIGHT_LATENCY, reset=True)
             m.d.comb += first.right[name].eq(bit)
-        m.d.comb += last.drain.eq(delayed(m, last.kept, 1, reset=True))
+        drain = delayed(m, last.kept, self.config.interleave, reset=True)
         for left, steering in zip(self.left, steerings, strict=True):
             m.d.comb += [steering.left[name].eq(left[name]) for name in ORDERS]
+            m.d.comb += steering.drain.eq(drain)
         for one, other in pairwise(steerings):
             m.d.comb += [
                 other.right.eq(one.right_o),
-                other.drained.eq(one.drained_o),
-                one.drain.eq(other.drain_o),
+                other.above.eq(one.draining),
             ]
 
     def _bottom(self, m: Module, row: list[Cluster], steering: Steering) -> None:
         """Sums that moved through the last row, or were drained."""
-        moved, drained = steering.moved, steering.drained_o
+        moved, drained = steering.moved, steering.draining
         for cluster, bottom in zip(row, self.bottom, strict=True):
             m.d.sync += [
                 bottom.sum.eq(Mux(moved, cluster.sum_o, cluster.drain_o)),

@@ -9,13 +9,13 @@ from amaranth.lib.wiring import Component, In, Out
 from ...models.nm.config import NmConfig
 from ..lib.floating import Accumulate, Multiply, operand_layout
 
-MAC = data.StructLayout({"load": 1, "swap": 1, "above": 1, "own": 1, "keep": 1, "drain": 1})
+MAC = data.StructLayout({"load": 1, "swap": 1, "above": 1, "own": 1, "keep": 1, "shift": 1})
 """What a MAC does in a cycle.
 
 * ``load``: its shadow register takes the right entry that passes.
 * ``swap``: the entry at work becomes what the shadow register held.
 * ``above``, ``own``: the sum that a product joins, of the MAC above or of this one; else 0.
-* ``keep``: the sum goes to the buffer.  ``drain``: the buffer's oldest goes to the drain chain.
+* ``shift``: its buffer takes a sum, what leaves the buffer above, or with ``keep`` its own.
 """
 
 
@@ -57,7 +57,7 @@ class Cluster(Component):
     * the sum that its product joins comes at ``t + latency``, as ``above`` and ``own``,
     * the new sum is there, and kept, ``interleave`` cycles later.
 
-    A buffer holds ``interleave`` sums; the drain chain takes a cycle a MAC.
+    A MAC's buffer has ``interleave`` sums, through all of which what is drained passes.
     """
 
     latency = 1 + Multiply.latency
@@ -108,10 +108,13 @@ class Cluster(Component):
             add.product.eq(multiply.product),
             add.sum.eq(Mux(step.above, above, Mux(step.own, add.o, 0))),
         ]
-        oldest = self._buffer(m, step.keep | step.drain, add.o)
-        register = Signal(32, name=f"drain{j}", reset_less=True)
-        m.d.sync += register.eq(Mux(step.drain, oldest, drained))
-        return add.o, register
+        drained = Mux(step.keep, add.o, drained)
+        for k in range(config.interleave):
+            register = Signal(32, name=f"kept{j}_{k}", reset_less=True)
+            with m.If(step.shift):
+                m.d.sync += register.eq(drained)
+            drained = register
+        return add.o, drained
 
     def _at_work(self, m: Module, step, entry: ShapeLike, name: str) -> Value:
         """The part of an entry that is at work, behind a shadow register."""
@@ -124,16 +127,3 @@ class Cluster(Component):
         with m.If(step.swap):
             m.d.sync += at_work.eq(shadow)
         return at_work
-
-    def _buffer(self, m: Module, shift: Value, value: Value) -> Value:
-        """The oldest of the last ``interleave`` sums kept.
-
-        A tile's sums are drained in as many cycles as they are kept in, and no later than the next
-        tile's are kept: so the two may shift together.
-        """
-        for k in range(self.config.interleave):
-            register = Signal(32, name=f"kept{k}", reset_less=True)
-            with m.If(shift):
-                m.d.sync += register.eq(value)
-            value = register
-        return value

@@ -18,11 +18,13 @@ class Steering(Component):
     """Steps of the row's MACs in column 0; those of a column further are a cycle later.
 
     ``left`` comes ``LATENCY`` cycles before the word is at the cluster; ``right`` as the right word
-    is there, and goes on to the row below without what this one captured.  ``drain`` goes from
-    the last row to the first: a MAC drains ``interleave - 1`` cycles after the one below, the last
-    one ``interleave`` cycles after it kept its first sum (``kept``), so that sums follow each other
-    without a gap.  ``drained`` says that there is a sum in the drain chain; ``moved``, that
-    there is one below the cluster, of a word that was not ``output``.
+    is there, and goes on to the row below without what this one captured.  ``moved``: there is a
+    sum below the cluster, of a word that was not ``output``.
+
+    When the last MAC of the column has kept its sums (``kept``, as long as that takes, comes to all
+    rows as ``drain``), all buffers begin to shift: each until the sums of those above have passed.
+    So the next tile's may be kept as soon as a buffer has no others; ``draining`` is this of the
+    row's last MAC, ``above`` that of the row above.
     """
 
     def __init__(self, config: NmConfig):
@@ -36,9 +38,8 @@ class Steering(Component):
                 "steps": Out(data.ArrayLayout(MAC, config.kept)),
                 "kept": Out(1),
                 "drain": In(1),
-                "drain_o": Out(1),
-                "drained": In(1),
-                "drained_o": Out(1),
+                "above": In(1),
+                "draining": Out(1),
                 "moved": Out(1),
             }
         )
@@ -85,11 +86,8 @@ class Steering(Component):
         return captures | right.valid & ~right.load
 
     def _drain(self, m: Module) -> None:
-        drain, drained = self.drain, self.drained
-        for step in reversed(self.steps):
-            drain = delayed(m, drain, self.config.interleave - 1, reset=True)
-            m.d.comb += step.drain.eq(drain)
-        m.d.comb += self.drain_o.eq(drain)
+        draining = self.above
         for step in self.steps:
-            drained = delayed(m, drained | step.drain, 1, reset=True)
-        m.d.comb += self.drained_o.eq(drained)
+            draining = self.drain | delayed(m, draining, self.config.interleave, reset=True)
+            m.d.comb += step.shift.eq(step.keep | draining)
+        m.d.comb += self.draining.eq(draining)

@@ -44,10 +44,8 @@ class Timing:
         return cls(
             row_skew=config.kept * turns,
             weight_latency=TOP_OFFSET + config.rows * turns + 1,
-            output_latency=TOP_OFFSET + finished + 2 * turns + 2,
-            tile_period=max(
-                config.rows * turns, finished + (config.rows - 1) * (turns - 1) + turns
-            ),
+            output_latency=TOP_OFFSET + finished + 2 * turns + 1,
+            tile_period=config.rows * turns,
         )
 
 
