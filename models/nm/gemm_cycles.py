@@ -6,8 +6,8 @@ whose weights are stationary, or a row tile and tile whose sums are, is a *pass*
 * weight-stationary: ``max(rows, (G - 1) * max(1, skew - 1) + 1)`` cycles apart, for the next one's
   words must be loaded meanwhile; where a fold goes on from the sums of the one before, the same
   tile's passes are ``R * I + 3`` apart at least;
-* output-stationary: ``steps * I`` cycles apart with ``steps = folds * repeat``; ``tile_period`` at
-  least, in which the sums of the one before drain.
+* output-stationary: ``max(steps, R) * I`` cycles apart with ``steps = folds * repeat``, for the sums
+  of the one before drain meanwhile.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Timing:
     output_latency: int
     """Cycles from the entry of the first word that is a tile's last to the exit of a sum."""
     tile_period: int
-    """Cycles, at least, from one tile's last words to the next one's."""
+    """Cycles, at least, from the first of one tile's last words to that of the next."""
 
     @classmethod
     def of(cls, config: NmConfig) -> Self:
