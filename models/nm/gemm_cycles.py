@@ -6,7 +6,7 @@ whose weights are stationary, or a row tile and tile whose sums are, is a *pass*
 * weight-stationary: ``max(rows, (G - 1) * max(1, skew - 1) + 1)`` cycles apart, for the next one's
   words must be loaded meanwhile; where a fold goes on from the sums of the one before, the same
   tile's passes are ``R * I + 3`` apart at least;
-* output-stationary: ``max(steps, R) * I`` cycles apart with ``steps = folds * repeat``, for the sums
+* output-stationary: ``max(steps, R) * I`` cycles apart with ``steps = folds * repeat``, for sums
   of the one before drain meanwhile.
 """
 
