@@ -124,18 +124,19 @@ def clipping(mapping: Mapping, inputs: np.ndarray) -> Clipping:
     """Counts saturated reads of ``inputs`` [batch, inputs]; raises as :func:`fitting`."""
     config = mapping.config
     x = fragmented(mapping, inputs)
-    read = bits_read(config, x)
     columns = mapping.cells.reshape(*mapping.cells.shape[:3], -1)
-    nonzero = saturated = 0
+    total = nonzero = saturated = 0
     for f in range(mapping.fragments):
-        for b in range(config.input_bits):
+        read = bits_read(config, x[:, f])
+        total += int(read.sum())
+        driven = (x[:, f, None] >> np.arange(config.input_bits)[:, None] & 1)[read]
+        driven, times = _distinct(driven)
+        for p in range(config.planes):
             # Sums below 2**24, which float32 holds exactly.
-            driven = (x[read[:, f, b], f] >> b & 1).astype(np.float32)
-            for p in range(config.planes):
-                sums = driven @ columns[p, f].astype(np.float32)
-                nonzero += int(np.count_nonzero(sums))
-                saturated += int(np.count_nonzero(sums > config.adc_top))
-    return Clipping(int(read.sum()) * config.planes * columns.shape[3], nonzero, saturated)
+            sums = driven.astype(np.float32) @ columns[p, f].astype(np.float32)
+            nonzero += int(times @ np.count_nonzero(sums, axis=1))
+            saturated += int(times @ np.count_nonzero(sums > config.adc_top, axis=1))
+    return Clipping(total * config.planes * columns.shape[3], nonzero, saturated)
 
 
 def fragmented(mapping: Mapping, inputs: np.ndarray, dtype: type = np.int64) -> np.ndarray:
@@ -168,6 +169,15 @@ def normal_deviates() -> np.ndarray:
     quantiles = ndtri((np.arange(1 << 15) + 0.5) / (1 << 16))  # of the lower half: symmetric
     lower = np.rint(quantiles * (1 << NOISE_FRACTION)).astype(np.int32)
     return np.concatenate([lower, -lower[::-1]])
+
+
+def _distinct(driven: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of 0 and 1, and how often each is there; small fragments have few."""
+    rows = driven.shape[1]
+    if rows > 16:
+        return driven, np.ones(len(driven), np.int64)
+    patterns, times = np.unique(driven @ (1 << np.arange(rows)), return_counts=True)
+    return patterns[:, None] >> np.arange(rows) & 1, times
 
 
 def _noise(chip: Chip, rows: np.ndarray, p: int, f: int, b: int) -> np.ndarray:

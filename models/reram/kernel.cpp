@@ -59,7 +59,10 @@ struct Fragment {
             if (thresholds) {
                 for (int64_t n = 0; n < s.outputs; n++) {
                     const int32_t* low = thresholds + int64_t(adc[at + n]) * s.adc_top;
-                    const int32_t code = int32_t(std::upper_bound(low, low + top, sum[n]) - low);
+                    const int32_t near = (int32_t(sum[n]) + half) >> fraction;
+                    int32_t code = std::min(std::max(near, 0), top);
+                    while (code < top && low[code] <= sum[n]) code++;  // mostly at once
+                    while (code > 0 && low[code - 1] > sum[n]) code--;
                     total[n] += (one[n] * driven + per[n] * code) << shift;
                 }
             } else {

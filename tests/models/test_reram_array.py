@@ -199,6 +199,25 @@ def test_clipping_counts():
     assert counted.rate == 0.25
 
 
+@pytest.mark.parametrize("m", [8, 32])
+def test_clipping_counts_what_reads_give(m):
+    """Against codes of an ADC that does not saturate."""
+    rng = np.random.default_rng(m)
+    config = ReramConfig(mapping="dual", fragment_rows=m, input_bits=5, adc_bits=3, skip="leading")
+    mapping = map_weights(config, rng.integers(-255, 256, (2 * m, 9)))
+    x = rng.integers(0, 32, (6, 2, m)) >> rng.integers(0, 6, (6, 2, 1))
+    reads = [
+        (x[i, f] >> b & 1) @ mapping.cells[p, f, :, s, n].astype(int)
+        for i, f in np.ndindex(6, 2)
+        for b in range(int(x[i, f].max()).bit_length())
+        for p, s, n in np.ndindex(2, 4, 9)
+    ]
+    counted = clipping(mapping, x.reshape(6, -1))
+    assert counted.reads == len(reads)
+    assert counted.nonzero == np.count_nonzero(reads)
+    assert counted.saturated == sum(read > 7 for read in reads) > 0
+
+
 @pytest.mark.parametrize("layout", ["channel", "position"])
 @pytest.mark.parametrize(
     ("size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 1, 0)]
