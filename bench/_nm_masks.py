@@ -8,11 +8,15 @@ import torch
 
 from ..hdl.sore.workloads import workload
 from ..models import data, floating
+from ..models.nm.config import NmConfig
 from ..models.nm.gemm import gemm
 from ..models.nm.masks import backward_mask, forward_mask, mask
+from ..models.nm.program import Gemm
 from ..models.nm.pruning import PrunedLinear, Pruning
 from ..models.nm.sore_config import SoreConfig
 from ..sim.simulate import simulate
+from ._nm_core import Fed, Memories
+from ._nm_core import simulate as run_core
 from .report import Bar, Progress, Row
 
 FILE = "nm_masks.npz"
@@ -34,7 +38,7 @@ def mask_rows(quick: bool, progress: Progress) -> Iterator[Row]:
     else:
         yield from _masks(stored)
         yield from _gradient(stored)
-        yield from _sums(stored)
+        yield from _sums(stored, progress)
     yield from _sore(quick, progress)
 
 
@@ -73,15 +77,57 @@ def _gradient(stored: Mapping[str, np.ndarray]) -> Iterator[Row]:
     yield Row("SR-STE's gradient: values that differ", int(different.sum()), _SAME, _NM)
 
 
-def _sums(stored: Mapping[str, np.ndarray]) -> Iterator[Row]:
-    left = floating.decode(stored["mac_x"].view(np.uint16), floating.FP16)
-    right = floating.decode(stored["mac_w"].view(np.uint16), floating.FP16).T
+def _sums(stored: Mapping[str, np.ndarray], progress: Progress) -> Iterator[Row]:
+    """The golden model's, and those of arrays in which products are added in ascending order."""
+    x, w = (stored[name].view(np.uint16) for name in ("mac_x", "mac_w"))
+    wanted = stored["mac_y_f32_sequential"].view(np.uint32)
+    left, right = (floating.decode(part, floating.FP16) for part in (x, w.T))
     found = gemm(left, right, np.arange(len(right))[:, None])
-    different = found.view(np.uint32) != stored["mac_y_f32_sequential"].view(np.uint32)
-    yield Row(
-        f"FP16 products summed in FP32, {found.size:,} sums of {len(right)} terms: bits differ in",
-        int(different.sum()), _SAME, "stored sequence of NumPy's FP32 operations",
-    )  # fmt: skip
+    what = f"FP16 products summed in FP32, {found.size:,} sums of {len(right)} terms"
+    source = "stored sequence of NumPy's FP32 operations"
+    wrong = int((found.view(np.uint32) != wanted).sum())
+    yield Row(f"{what}: that differ", wrong, _SAME, source)
+    for name, run in (("output", _output_stationary), ("weight", _weight_stationary)):
+        progress(f"{what} by RTL, {name}-stationary")
+        wrong = int((run(x.astype(np.int64), w.astype(np.int64)) != wanted).sum())
+        yield Row(f"{what}, RTL, {name}-stationary: that differ", wrong, _SAME, source)
+
+
+def _output_stationary(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Bits of ``x @ w.T`` by an array of clusters of two MACs, all of whose entries are dense."""
+    c = NmConfig(rows=4, columns=8, port_words=2, left_depth=256, right_depth=512, sums_depth=256)
+    (rows, size), columns = x.shape, len(w)
+    lines, tiles = rows // c.clusters, columns // (c.kept * c.columns)
+    groups, repeat = size // c.group, c.group
+    filled = Memories.zeros(c, lines * groups, tiles * size)
+    # [line, cluster, group, element] to [cluster][line, group][element]
+    words = x.reshape(lines, c.clusters, groups, c.group)
+    filled.left[:] = words.swapaxes(0, 1).reshape(filled.left.shape)
+    # [tile, entry, column, k] to [column][tile, k][entry]
+    entries = w.reshape(tiles, c.kept, c.columns, size)
+    filled.values[:] = entries.transpose(2, 0, 3, 1).reshape(filled.values.shape)
+    filled.indices[:] = (np.arange(tiles * size) % c.group)[:, None]
+    product = Gemm(
+        dataflow="output", rows=lines // c.interleave, tiles=tiles, folds=groups, repeat=repeat
+    )
+    sums = run_core(Fed(c), filled, [product], single=True).sums[0, : rows * columns // c.columns]
+    return sums.reshape(-1, rows, c.columns).swapaxes(0, 1).reshape(rows, columns)
+
+
+def _weight_stationary(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The same by a plain array of single MACs."""
+    c = NmConfig(
+        rows=4, columns=4, kept=1, group=1, left_depth=1024, right_depth=2048, sums_depth=512
+    )
+    (rows, size), columns = x.shape, len(w)
+    tiles, folds = columns // c.columns, size // c.clusters
+    filled = Memories.zeros(c, rows * folds, tiles * size)
+    filled.left[:, :, 0] = x.reshape(rows * folds, c.clusters).T
+    entries = w.reshape(tiles, c.columns, size)
+    filled.values[:] = entries.swapaxes(0, 1).reshape(filled.values.shape)
+    product = Gemm(dataflow="weight", rows=rows, tiles=tiles, folds=folds)
+    sums = run_core(Fed(c), filled, [product]).sums[0, : rows * tiles]
+    return sums.reshape(tiles, rows, c.columns).swapaxes(0, 1).reshape(rows, columns)
 
 
 def _sore(quick: bool, progress: Progress) -> Iterator[Row]:
