@@ -10,6 +10,7 @@ learnt from.  What is in a memory already is not loaded again.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product as combinations
 
 import numpy as np
 
@@ -82,6 +83,10 @@ class Compiler:
         for steps in cutter.tiles(self._tiles):
             self._steps += steps
             self._tiles += 1
+
+    def check(self, product: Product, tiling: Tiling) -> None:
+        """Raises :class:`TilingError` where ``tiling`` does not fit the memories."""
+        _Cutter(self.config, self.operands, product, tiling, 0)
 
     def program(self, tag: int = 0) -> list[Instruction]:
         """All of it, and a fence ``tag``."""
@@ -258,7 +263,7 @@ class _Cutter:
                 steps.append(_Step(gemm, number, left, right))
         out = steps[-1].out
         if self._product.kind == "gradient":
-            out += self._updates(inner, blocks, rows, half)
+            out += self._updates(outer, inner, blocks, rows, half)
         for output in self._product.outputs:
             out += self._stores(output, outer, inner, blocks, rows, half)
         takers = [x for x, instruction in enumerate(out) if instruction.unit == "out"]
@@ -363,14 +368,19 @@ class _Cutter:
             )  # fmt: skip
             row += length
 
-    def _updates(self, inner: range, blocks: range, rows: int, half: int) -> Iterator[Instruction]:
-        o = self._operands
-        _, _, along = o.fragments
+    def _updates(
+        self, outer: range, inner: range, blocks: range, rows: int, half: int
+    ) -> Iterator[Instruction]:
+        o, taps = self._operands, self._product.taps
+        assert taps is not None
+        _, along_in, along_out = o.fragments
+        tall, first = len(inner) * self._deep, inner.start * self._deep // o.fragment_rows
         for block in range(blocks.start, blocks.stop, o.fragment_blocks):
-            first = inner.start * self._deep // o.fragment_rows
-            for x in range(len(inner) * self._deep // o.fragment_rows):
-                fragment = block // o.fragment_blocks * along + first + x
-                sums = (block - blocks.start) * rows + x * o.fragment_rows
+            tap, place = divmod(block // o.fragment_blocks, along_in)
+            for x, row in combinations(outer, range(0, tall, o.fragment_rows)):
+                fragment = (int(taps[x, tap]) * along_in + place) * along_out
+                fragment += first + row // o.fragment_rows
+                sums = (block - blocks.start) * rows + (x - outer.start) * tall + row
                 update = o.update(fragment, half, sums, rows)
                 pattern = Pattern(update.masters, ((o.fragment_masters, 1),))
                 yield Load(target="masters", pattern=pattern)

@@ -66,6 +66,8 @@ class Product:
     right: np.ndarray
     beats: int
     outputs: tuple[Output, ...] = ()
+    taps: np.ndarray | None = None
+    """Of a gradient: the tap of the weights in outer rows o and column blocks of one tap."""
 
     @property
     def groups(self) -> int:
@@ -77,7 +79,10 @@ class Operands:
     """The memory map of a step of ``layer``, from beat ``start`` on, and its products.
 
     ``dataflows`` of the passes decide how right operands lie; "weight" where none is named.
-    Raises :class:`ValueError` for a batch that is no multiple of M.
+    ``shifted``: the gradient has the taps of a kernel's row among its rows, which are more then,
+    instead of its columns; ``dy_columns`` has ``kernel - 1`` zeros left and right of each row, over
+    which sums go too.  Raises :class:`ValueError` for that with a stride, and for a batch that is
+    no multiple of M.
     """
 
     def __init__(
@@ -85,10 +90,16 @@ class Operands:
         config: NmConfig,
         layer: Layer,
         dataflows: dict[Pass, Dataflow] | None = None,
+        shifted: bool = False,
         start: int = 0,
     ) -> None:
         c = self.config = config
-        self.layer = layer
+        self.layer, self.shifted = layer, shifted
+        if shifted and layer.stride > 1:
+            raise ValueError(
+                f"layer {layer.name}: stride = {layer.stride}, but taps are among a gradient's "
+                "rows only where it is 1; leave shifted out"
+            )
         self.dataflows: dict[Pass, Dataflow] = {
             "forward": "weight", "backward": "weight", "gradient": "weight"
         }  # fmt: skip
@@ -136,6 +147,11 @@ class Operands:
         return before, after[0], after[1]
 
     @property
+    def shift_margin(self) -> int:
+        """Pixels of zeros left and right in ``dy_columns``."""
+        return self.layer.kernel - 1 if self.shifted else 0
+
+    @property
     def fragments(self) -> tuple[int, int, int]:
         """Numbers of fragments: taps, along inputs, along outputs."""
         inputs = self.inputs // self.config.columns // self.fragment_blocks
@@ -176,7 +192,7 @@ class Operands:
             "x_left": (y.batch, height, width, ci // deep),
             "x_right": (ci // c.columns, height, width, images, lines, beats),
             "dy_left": (y.batch, gy, gx, co // deep),
-            "dy_columns": (oh, ow, images, co // c.port_words),
+            "dy_columns": (oh, ow + 2 * self.shift_margin, images, co // c.port_words),
             "y_left": (y.batch, oh, ow, co // deep),
             "y_right": (co // c.columns, oh, ow, images, lines, beats),
             "dx_left": (y.batch, y.height, y.width, ci // deep),
@@ -278,25 +294,36 @@ class Operands:
         return found
 
     def gradient(self) -> Product:
-        """Rows outputs; reduction (pixel of the output, image); columns (tap, input)."""
+        """Rows outputs; reduction (pixel of the output, image); columns (tap, input).
+
+        ``shifted``: rows (tap's column, output), reduction (output's row, pixel of the padded
+        input's row, image), columns (tap's row, input).
+        """
         c, y = self.config, self.layer
         height, width = self.padded
         lines, beats = self.lines(self.dataflows["gradient"], False)
         images, along = y.batch // c.group, self.outputs // c.port_words
         pixel = images * lines * beats
-        tap = np.arange(y.kernel)
-        block = self.at("x_right") + np.arange(self.inputs // c.columns) * (height * width * pixel)
         rows, columns = (np.arange(size) * y.stride for size in y.output)
+        tap, margin = np.arange(y.kernel), self.shift_margin
+        taps = tap[:, None] * y.kernel + tap
+        outer, across = np.zeros(1, int), tap
+        if self.shifted:
+            outer, across, taps = (margin - tap) * images * along, tap[:1], taps.T
+            columns = np.arange(width)
+        line = (y.output[1] + 2 * margin) * images * along
+        block = self.at("x_right") + np.arange(self.inputs // c.columns) * (height * width * pixel)
         places = _sum(rows * width * pixel, columns * pixel, np.arange(images) * lines * beats)
         return Product(
             "gradient", False, self.dataflows["gradient"],
-            outer=np.zeros(1, int),
+            outer=outer,
             inner=self.at("dy_columns") + np.arange(along),
-            left=np.arange(prod(y.output) * images) * along,
+            left=_sum(np.arange(len(rows)) * line, np.arange(len(columns) * images) * along),
             rows_in_beat=True,
-            columns=_sum(tap * width * pixel, tap * pixel, block),
+            columns=_sum(tap * width * pixel, across * pixel, block),
             right=places[:, None] + np.arange(lines) * beats,
             beats=beats,
+            taps=taps.reshape(len(outer), -1),
         )  # fmt: skip
 
     def update(self, fragment: int, half: int, sums: int, stride: int) -> Update:

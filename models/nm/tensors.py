@@ -34,6 +34,7 @@ def put_output_gradient(operands: Operands, memory: np.ndarray, dy: np.ndarray) 
         before, below, right = operands.margins
         around = [(0, 0), (before, below), (before, right), (0, 0)]
         _put_left(operands, memory, "dy_left", np.pad(dy, around))
+    dy = np.pad(dy, [(0, 0), (0, 0), (operands.shift_margin,) * 2, (0, 0)])
     images, height, width, channels = dy.shape
     words = layout.bits(c, dy).reshape(images // c.group, c.group, height, width, channels)
     _put(operands, memory, "dy_columns", layout.from_words(c, words.transpose(2, 3, 0, 4, 1)))

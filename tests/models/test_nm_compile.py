@@ -40,13 +40,19 @@ def tiling(config: NmConfig, product: Any, operands: Operands) -> Tiling:
         inner, blocks = config.group, len(product.columns)
     if product.dataflow == "output":
         return Tiling("output", 2, inner, product.groups, blocks, config.kept)
-    return Tiling("weight", 2, inner, 2 * config.clusters, blocks, 1)
+    # Chunks of whole rows' parts: a row of margins and pixels has an odd number of chunks of 4.
+    chunk = config.clusters * (1 if operands.shifted else 2)
+    return Tiling("weight", 2, inner, chunk, blocks, 1)
 
 
 def step(
-    config: NmConfig, layer: Layer, random: np.random.Generator, dataflows: Any = None
+    config: NmConfig,
+    layer: Layer,
+    random: np.random.Generator,
+    dataflows: Any = None,
+    shifted: bool = False,
 ) -> tuple[Operands, list, np.ndarray, dict[str, np.ndarray]]:
-    operands = Operands(config, layer, dataflows)
+    operands = Operands(config, layer, dataflows, shifted)
     memory = np.zeros((operands.end, config.beat_bits // 32), np.uint32)
     shape = layer.outputs, layer.inputs, layer.kernel, layer.kernel
     given = {
@@ -75,11 +81,12 @@ def masked(layer: Layer, config: NmConfig, weights: np.ndarray, way: Any) -> tor
     return values * way(wide, config.kept, config.group) if layer.sparse else values
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_step_is_pytorchs(name: str):
+@pytest.mark.parametrize(("name", "shifted"), [*((n, False) for n in LAYERS), ("dense", True)])
+def test_a_step_is_pytorchs(name: str, shifted: bool):
     """int8: sums are exact, so PyTorch's convolutions in double precision say the same."""
     layer, config = LAYERS[name], SMALL
-    operands, program, memory, given = step(config, layer, np.random.default_rng(1))
+    random = np.random.default_rng(1)
+    operands, program, memory, given = step(config, layer, random, shifted=shifted)
     registers = {"rate": bits(0.125), "momentum": bits(0.5), "decay": 0, "scale": bits(2**-6)}
     trace = execute(config, program, memory, registers | {"weight_shift": SHIFT})
     assert trace.done == (7,)
@@ -184,6 +191,8 @@ def test_tilings_that_do_not_fit_say_what_is_too_large():
     small = SMALL.replace(right_depth=8)
     with pytest.raises(TilingError, match="6 words of half the right memory, which has 4"):
         Compiler(small, operands).add(product, replace(fits, groups=8))
+    with pytest.raises(ValueError, match="leave shifted out"):
+        Operands(SMALL, LAYERS["strided"], shifted=True)
     with pytest.raises(ValueError, match="batch = 6 is not a multiple of group = 4; take 8"):
         Operands(SMALL, replace(LAYERS["linear"], batch=6))
 
