@@ -4,14 +4,15 @@ Large arrays of equal components take Amaranth minutes, which come to one text a
 (:func:`thresher.hdl.verilog.emit` writes equal modules once).
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, In
 
-Found = dict[tuple[type, Hashable], tuple[str, Component]]
+Found = dict[tuple[type, Any], tuple[str, Component]]
 """Name and component of each kind of :class:`Repeated` that an emission has met."""
 
 _found: ContextVar[tuple[str, Found] | None] = ContextVar("found", default=None)
@@ -24,7 +25,7 @@ class Repeated(Elaboratable):
     as in Amaranth's own simulator, the component as it is.
     """
 
-    def __init__(self, component: Component, key: Hashable):
+    def __init__(self, component: Component, key: Any):
         self._component, self._key = component, key
 
     def elaborate(self, platform):
