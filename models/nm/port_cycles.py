@@ -1,6 +1,7 @@
 """Cycles of the units at the memory ports, nothing stalled."""
 
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Self, get_args, get_type_hints
@@ -10,6 +11,12 @@ from .program import Load, Pattern, Store
 
 OUTSTANDING = 64
 """Beats that may be requested and not yet taken."""
+
+MASTERS_AHEAD = 2
+"""Beats of masters that a load passes on before an update takes any."""
+
+MASTERS_LATENCY = 2
+"""Cycles from taking a beat of masters to when an update can have it."""
 
 STORE_FORMATS: tuple[str, ...] = get_args(get_type_hints(Store)["format"])
 
@@ -47,31 +54,47 @@ class LoadCycles:
         self.next_take = 0
         """First cycle in which its first beat can be taken."""
         self._taken = 0  # beats
-        # Number, cycle and period of the first of some beats, the latest last.
-        self._runs: list[tuple[int, int, int]] = []
+        # Of each instruction: the number of its first beat, and when its beats are taken.
+        self._runs: list[tuple[int, Callable[[int], int]]] = []
         self._began = 0  # when the latest instruction left the queue
 
     def run(self, load: Load, cycle: int) -> int:
         """Takes ``load`` in ``cycle`` or, at the earliest, when :attr:`ready`; when it ends."""
-        cycle, count = max(cycle, self.ready), beats(load.pattern)
-        period = beat_cycles(self._config, load)
-        first = max(cycle + 2, self.next_take)
-        begins = max(cycle + 1, self.next_take)
-        self._runs.append((self._taken, first, period))
+        cycle, period = max(cycle, self.ready), beat_cycles(self._config, load)
+        first = self.first_take(cycle)
+        return self._run(load, cycle, lambda k: first + k * period, period)
+
+    def first_take(self, cycle: int) -> int:
+        """When the first beat of an instruction taken in ``cycle`` is taken."""
+        return max(cycle + 2, self.next_take)
+
+    def pass_on(self, load: Load, cycle: int, taken: Sequence[int]) -> int:
+        """As :meth:`run` of masters whose beat k an update takes in ``taken[k]``."""
+        first, ahead = self.first_take(cycle), MASTERS_AHEAD + 1
+
+        def take(k: int) -> int:
+            return first + k if k < ahead else max(first + k, taken[k - ahead] + 1)
+
+        last = len(taken) - 1
+        return self._run(load, cycle, take, max(1, take(last + 1) - take(last)))
+
+    def _run(self, load: Load, cycle: int, take: Callable[[int], int], period: int) -> int:
+        """``take``: when which beat is taken; ``period``: how long the last one stays."""
+        count, begins = beats(load.pattern), max(cycle + 1, self.next_take)
+        self._runs.append((self._taken, take))
         self._taken += count
         asked = max(cycle + count, self._cycle(self._taken - 1 - OUTSTANDING) + 1)
         self.ready = max(asked, self._began + 1)
         self._began = begins
-        self.next_take = first + count * period
+        self.next_take = take(count - 1) + period
         return self.next_take + 1
 
     def _cycle(self, number: int) -> int:
         """When beat ``number`` was taken; long ago if there is none."""
         if number < 0:
             return -1
-        at = bisect_right(self._runs, (number, 1 << 62, 0)) - 1
-        begin, cycle, period = self._runs[at]
-        return cycle + (number - begin) * period
+        begin, take = self._runs[bisect_right(self._runs, number, key=lambda run: run[0]) - 1]
+        return take(number - begin)
 
 
 @dataclass(frozen=True)

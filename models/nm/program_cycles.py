@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
-from .program import SEMAPHORES, Fence, Instruction
+from .port_cycles import MASTERS_AHEAD, MASTERS_LATENCY, LoadCycles, beats
+from .program import SEMAPHORES, Fence, Instruction, Load
 
 QUEUE = 8
 """Instructions that wait at a unit."""
@@ -20,10 +21,12 @@ UNITS = ("load", "gemm", "out")
 class Cycles(Protocol):
     """What a unit takes; one that runs several kinds of instructions has one of these for each."""
 
-    ready: int
-    """First cycle in which the next instruction can be taken, given those before."""
+    @property
+    def ready(self) -> int:
+        """First cycle in which the next instruction can be taken, given those before."""
+        ...
 
-    def run(self, instruction: Instruction, cycle: int, /) -> int:
+    def run(self, instruction: Any, cycle: int, /) -> int:
         """Takes an instruction in ``cycle``, which is no earlier than :attr:`ready`; the cycle in
         which it ends."""
         ...
@@ -59,37 +62,50 @@ def schedule(program: Sequence[Instruction], units: Mapping[str, Cycles]) -> lis
     """When the instructions of ``program`` run on ``units``, fresh ones of each kind by name: load,
     gemm, store, update.
 
+    A unit that takes masters, those of one load each time, has
+    :meth:`~.update_cycles.UpdateCycles.take` in place of ``run``.
+
     Raises :class:`DeadlockError` where an instruction waits for ever.
     """
     return _Schedule(program, dict(units) | {"fence": FenceCycles()}).run()
 
 
 class _Schedule:
-    """The cycles in which something can change, one after the other."""
+    """The cycles in which something can change, one after the other.
 
-    def __init__(self, program: Sequence[Instruction], units: Mapping[str, Cycles]) -> None:
+    A load of masters and the update that takes them hold each other up: when either ends is known
+    once both have begun.
+    """
+
+    def __init__(self, program: Sequence[Instruction], units: Mapping[str, Any]) -> None:
         self._program, self._units = program, units
-        self._times: dict[int, Times] = {}
+        self._begins: dict[int, int] = {}
+        self._starts: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
         self._queued: dict[str, list[int]] = {unit: [] for unit in UNITS}
         self._begun: dict[str, list[int]] = {unit: [] for unit in UNITS}
+        self._offered: dict[str, list[int]] = {unit: [] for unit in UNITS}  # begun, not started
         self._levels = [0] * SEMAPHORES
-        self._ends: list[tuple[int, int]] = []
+        self._events: list[tuple[int, int]] = []
         self._heads: dict[int, int] = {}  # first cycle in which a queued instruction may begin
-        self._fed = self._taken = 0  # words in queues; when the next word can be taken
+        self._fed = self._moved = 0  # words in queues; when the latest was
+        self._update: int | None = None  # that masters have not come for
+        self._masters: int | None = None  # a load that no update has taken
+        self._supplied: list[int] = []  # first cycles of masters that are all on their way
 
     def run(self) -> list[Times]:
         """All of the program."""
         cycle = 0
         self._feed()
-        while len(self._times) < len(self._program):
-            while self._ends and self._ends[0][0] < cycle:
-                self._signal(heappop(self._ends)[1])
-            moments = [self._ends[0][0] + 1] if self._ends else []
+        while len(self._begins) < len(self._program):
+            while self._events and self._events[0][0] < cycle:
+                self._signal(heappop(self._events)[1])
+            moments = [self._events[0][0] + 1] if self._events else []
             for unit in UNITS:
                 queue = self._queued[unit]
-                if not queue:
+                earliest = self._earliest(unit, queue[0]) if queue else None
+                if earliest is None:
                     continue
-                earliest = self._earliest(unit, queue[0])
                 if earliest > cycle:
                     moments.append(earliest)
                 elif self._raised(queue[0]):
@@ -97,58 +113,119 @@ class _Schedule:
                     moments = [cycle + 1]
                     break
             if not moments:
-                stuck = ", ".join(str(queue[0]) for queue in self._queued.values() if queue)
-                raise DeadlockError(
-                    f"{len(self._program) - len(self._times)} instructions never begin, first of "
-                    f"all {stuck}; let earlier ones signal what they wait for"
-                )
+                self._stuck(len(self._program) - len(self._begins))
             cycle = min(moments)
-        return [self._times[number] for number in range(len(self._program))]
+        if len(self._ends) < len(self._program):
+            self._stuck(len(self._program) - len(self._ends))
+        numbers = range(len(self._program))
+        return [Times(self._begins[n], self._starts[n], self._ends[n]) for n in numbers]
+
+    def _stuck(self, count: int) -> NoReturn:
+        stuck = [str(queue[0]) for queue in self._queued.values() if queue]
+        stuck += [str(n) for n in (self._masters, self._update) if n is not None]
+        raise DeadlockError(
+            f"{count} instructions never end, first of all {', '.join(stuck)}; let earlier ones "
+            "signal what they wait for, and load as many masters as are updated"
+        )
 
     def _feed(self) -> None:
         """Queues words as far as there is room."""
         while self._fed < len(self._program):
             unit = self._program[self._fed].unit
             queue, begun = self._queued[unit], self._begun[unit]
-            queued = self._taken + 1
+            moved = self._moved + 1
             if len(queue) == QUEUE:
                 return
             if len(queue) + len(begun) >= QUEUE:  # room was made by one that began
                 made = begun[len(queue) + len(begun) - QUEUE]
-                queued = max(queued, self._times[made].begin + 1)
+                moved = max(moved, self._begins[made] + 1)
             queue.append(self._fed)
-            self._heads[self._fed] = queued + 1
-            self._taken = queued
+            self._heads[self._fed] = moved + 1
+            self._moved = moved
             self._fed += 1
 
-    def _earliest(self, unit: str, number: int) -> int:
-        """When it could begin if its semaphores were raised."""
+    def _earliest(self, unit: str, number: int) -> int | None:
+        """When it could begin if its semaphores were raised; None if that is not known yet."""
         begun, earliest = self._begun[unit], self._heads[number]
         if begun:
-            latest = self._times[begun[-1]]
-            earliest = max(earliest, latest.begin + 1, latest.start)
+            latest = begun[-1]
+            after: list[int | None] = [self._begins[latest] + 1, self._starts.get(latest)]
             if len(begun) >= FLIGHT:
-                earliest = max(earliest, self._times[begun[-FLIGHT]].end + 1)
+                after.append(self._after(begun[-FLIGHT]))
             kind = type(self._program[number])
-            if unit == "out" and (kind is Fence or kind is not type(self._program[begun[-1]])):
-                earliest = max(earliest, latest.end + 1)
+            if unit == "out" and (kind is Fence or kind is not type(self._program[latest])):
+                after.append(self._after(latest))
+            for moment in after:
+                if moment is None:
+                    return None
+                earliest = max(earliest, moment)
         return earliest
+
+    def _after(self, number: int) -> int | None:
+        return self._ends[number] + 1 if number in self._ends else None
 
     def _raised(self, number: int) -> bool:
         wait = self._program[number].wait
         return all(level or not wait >> s & 1 for s, level in enumerate(self._levels))
 
     def _begin(self, unit: str, number: int, cycle: int) -> None:
-        instruction = self._program[number]
+        wait = self._program[number].wait
         for s in range(SEMAPHORES):
-            self._levels[s] -= instruction.wait >> s & 1
-        cycles = self._units[type(instruction).__name__.lower()]
-        start = max(cycle + 1, cycles.ready)
-        end = cycles.run(instruction, start)
-        self._times[number] = Times(cycle, start, end)
+            self._levels[s] -= wait >> s & 1
+        self._begins[number] = cycle
         self._begun[unit].append(number)
-        heappush(self._ends, (end, number))
+        self._offered[unit].append(number)
+        self._start(unit)
         self._feed()
+
+    def _start(self, unit: str) -> None:
+        """Gives the unit what it can take."""
+        while self._offered[unit]:
+            if self._masters is not None if unit == "load" else self._update is not None:
+                return
+            number = self._offered[unit].pop(0)
+            instruction = self._program[number]
+            cycles = self._units[type(instruction).__name__.lower()]
+            start = self._starts[number] = max(self._begins[number] + 1, cycles.ready)
+            if hasattr(cycles, "take"):
+                self._update = number
+            elif isinstance(instruction, Load) and instruction.target == "masters":
+                if beats(instruction.pattern) > MASTERS_AHEAD:
+                    self._masters = number
+                else:
+                    self._supplied.append(cycles.first_take(start))
+                    self._end(number, cycles.run(instruction, start))
+            else:
+                self._end(number, cycles.run(instruction, start))
+            self._pair()
+
+    def _pair(self) -> None:
+        """Runs an update with its masters, if both are there."""
+        update, masters = self._update, self._masters
+        if update is None or (masters is None and not self._supplied):
+            return
+        load: LoadCycles = self._units["load"]
+        if self._supplied:
+            first, masters = self._supplied.pop(0), None
+        else:
+            assert masters is not None
+            first = load.first_take(self._starts[masters])
+        end, taken = self._units["update"].take(
+            self._program[update], self._starts[update], first + MASTERS_LATENCY
+        )
+        self._end(update, end)
+        self._update = None
+        if masters is not None:
+            instruction = self._program[masters]
+            assert isinstance(instruction, Load)
+            self._end(masters, load.pass_on(instruction, self._starts[masters], taken))
+            self._masters = None
+            self._start("load")
+        self._start("out")
+
+    def _end(self, number: int, cycle: int) -> None:
+        self._ends[number] = cycle
+        heappush(self._events, (cycle, number))
 
     def _signal(self, number: int) -> None:
         for s in range(SEMAPHORES):

@@ -143,7 +143,7 @@ def test_fences_come_after_all_before_them():
 
 
 def test_a_program_that_waits_for_ever_is_refused():
-    with pytest.raises(DeadlockError, match="2 instructions never begin"):
+    with pytest.raises(DeadlockError, match="2 instructions never end"):
         schedule(
             [Load(), Gemm(wait=1), Load(), Gemm()], {"load": Busy("base"), "gemm": Busy("left")}
         )

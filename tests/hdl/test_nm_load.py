@@ -218,3 +218,21 @@ def test_every_word_where_it_belongs_when_it_must(config, seed):
         assert ahead[-1] <= OUTSTANDING + 1
         if kind == "none":
             assert result.output_cycles["writes"][ends].tolist() == finished
+
+
+def test_a_slow_memory_costs_no_throughput():
+    config, latency = CONFIGS[0], OUTSTANDING - 2
+    loads = [Load(target="masters", pattern=Pattern(0, ((50, 1),))) for _ in range(6)]
+    component, count = Watched(config), 300
+    result = run(
+        component,
+        {
+            "i": words_of(component.i.p.shape(), fields_of(loads)),
+            "data": words_of(beat_layout(config), np.zeros((count, 1), np.uint32)),
+        },
+        {"request": count, "masters": count, "writes": len(loads)},
+        stalls={"data": np.arange(count + latency + 99) > latency},
+    )
+    asked, taken = result.output_cycles["request"], result.input_cycles["data"]
+    assert (np.diff(taken) == 1).all()
+    assert (taken - asked)[OUTSTANDING:].min() >= latency
