@@ -27,10 +27,10 @@ TOP_OFFSET = 5
 class Timing:
     """What the array's shape makes of it; equal to the properties of ``hdl.nm_array``'s array."""
 
-    row_skew: int
-    """Cycles that a sum takes through a cluster."""
     weight_latency: int
     """Cycles from a left word's entry to its sum's exit."""
+    fold_period: int
+    """Cycles, at least, from one fold's first word to the next one's, in which words are loaded."""
     output_latency: int
     """Cycles from the entry of the first word that is a tile's last to the exit of a sum."""
     tile_period: int
@@ -42,8 +42,8 @@ class Timing:
         turns = config.interleave
         finished = config.clusters - 1 + (config.kept - 1) * turns
         return cls(
-            row_skew=config.kept * turns,
             weight_latency=TOP_OFFSET + config.rows * turns + 1,
+            fold_period=(config.clusters - 1) * max(1, config.kept * turns - 1) + 1,
             output_latency=TOP_OFFSET + finished + 2 * turns + 1,
             tile_period=config.rows * turns,
         )
@@ -72,7 +72,6 @@ class GemmCycles:
     def __init__(self, config: NmConfig):
         self.config = config
         self.timing = Timing.of(config)
-        self._load = (config.clusters - 1) * max(1, self.timing.row_skew - 1) + 1
         self._popped = [-1] * QUEUE  # when the latest instructions left the queue for sums
         self._taken = self._right_free = self._left_free = self._written = -1
         self._start: int | None = None  # of the latest pass of weights
@@ -109,18 +108,18 @@ class GemmCycles:
         apart = self.config.rows * self.config.interleave + 3
         loaded = loads + self.config.clusters - 1
         if self._start is not None:
-            loaded = max(loaded, self._start + self._load)
+            loaded = max(loaded, self._start + self.timing.fold_period)
         start = max(ready, loaded)
         if follows:
             start = max(start, self._fold + apart)
-        period = max(gemm.rows, self._load)
-        fold_period = max(gemm.tiles * period, apart)
-        self._fold = start + (gemm.folds - 1) * fold_period
+        period = max(gemm.rows, self.timing.fold_period)
+        folds_apart = max(gemm.tiles * period, apart)
+        self._fold = start + (gemm.folds - 1) * folds_apart
         self._start = self._fold + (gemm.tiles - 1) * period
         if gemm.tiles > 1:  # words of the last pass are loaded from the start of the one before on
-            loaded = self._start - period + self._load
+            loaded = self._start - period + self.timing.fold_period
         elif gemm.folds > 1:
-            loaded = self._start - fold_period + self._load
+            loaded = self._start - folds_apart + self.timing.fold_period
         self._right_free = loaded
         last = self._start + gemm.rows - 1
         return start, last, last + 2 + self.timing.weight_latency
