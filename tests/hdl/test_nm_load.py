@@ -236,3 +236,31 @@ def test_a_slow_memory_costs_no_throughput():
     asked, taken = result.output_cycles["request"], result.input_cycles["data"]
     assert (np.diff(taken) == 1).all()
     assert (taken - asked)[OUTSTANDING:].min() >= latency
+
+
+def test_masters_go_when_they_are_taken():
+    """Ends and what comes after, of masters that an update takes as it likes."""
+    config, rng = CONFIGS[0], np.random.default_rng(0)
+    targets = [("masters", "left", "masters", "right")[k % 4] for k in range(16)]
+    loads, counts = zip(*(random_load(config, rng, t, 150) for t in targets), strict=True)
+    component, passed = Watched(config), sum(counts[::2])
+    result = run(
+        component,
+        {
+            "i": words_of(component.i.p.shape(), fields_of(loads)),
+            "data": words_of(beat_layout(config), np.zeros((sum(counts), 1), np.uint32)),
+        },
+        {"request": sum(counts), "masters": passed, "writes": count_writes(config, loads)},
+        stalls={"masters": stalls.pattern("random", "masters", 1)},
+    )
+    taken = np.split(result.output_cycles["masters"], np.cumsum(counts[::2])[:-1])
+    cycles, passing = LoadCycles(config), iter(taken)
+    want = [
+        cycles.pass_on(load, cycles.ready, next(passing).tolist())
+        if load.target == "masters"
+        else cycles.run(load, 0)
+        for load in loads
+    ]
+    trace = unpack(component.writes_layout, result.outputs["writes"])
+    ends = np.flatnonzero(trace["finished"])
+    assert result.output_cycles["writes"][ends].tolist() == want
