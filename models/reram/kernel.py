@@ -24,6 +24,7 @@ TABLE_BYTES = 256 << 20
 """Of a chip's tables, at most; beyond that every column is read."""
 TABLE_ROWS = 8
 """Of a fragment that is tabulated, at most."""
+# -fwrapv: negative numbers are shifted left.
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fwrapv", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("kernel.cpp")
 _BLOCK = 16
@@ -125,6 +126,7 @@ def library() -> ctypes.CDLL:
     made = folder / key / "kernel.so"
     if not made.is_file():
         _compile(compiler, made)
+    os.utime(made.parent)  # what was not used for longest is evicted first
     found = ctypes.CDLL(str(made))
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     found.respond.argtypes = [pointer] * 7
