@@ -19,36 +19,46 @@ class Along(Component):
     A stack lies in the order of arrival.  A weight that is no smaller than the least one pushes it
     out: those behind it move up.  How the stack's weights compare with each other is remembered,
     so that a beat costs one comparison with each of them, and registers need no multiplexer.
+
+    With ``dense=True`` (N and M powers of two), while ``keep_all`` is high all weights enter, and
+    the latest N of each lane leave after every N beats or, with ``each``, after every beat.  Both
+    change between groups alone.
     """
 
     latency = 1
     """From the transfer of a group's last beat to that of its entries."""
 
-    def __init__(self, config: SoreConfig):
-        self.config = config
+    def __init__(self, config: SoreConfig, dense: bool = False):
+        self.config, self._dense = config, dense
         super().__init__(
             {
                 "weights": In(stream.Signature(weights_layout(config))),
                 "entries": Out(stream.Signature(entries_layout(config))),
             }
+            | ({"keep_all": In(1), "each": In(1)} if dense else {})
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         c, i, o = self.config, self.weights, self.entries
         position = Signal(range(c.group))
-        step, last, filling = Signal(), Signal(), Signal()
+        step, last, filling, leaves = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             i.ready.eq(~o.valid | o.ready),
             step.eq(i.valid & i.ready),
             last.eq(position == c.group - 1),
             # The first weights of a group push out what the group before left.
             filling.eq(1 if c.kept == c.group else position < c.kept),
+            leaves.eq(last),
         ]
+        if self._dense:
+            kept = (position & (c.kept - 1)) == c.kept - 1  # a power of two
+            with m.If(self.keep_all):
+                m.d.comb += [filling.eq(1), leaves.eq(kept | self.each)]
         with m.If(step):
             m.d.sync += position.eq(Mux(last, 0, position + 1))
         with m.If(i.ready):
-            m.d.sync += o.valid.eq(step & last)
+            m.d.sync += o.valid.eq(step & leaves)
         for lane in range(c.lanes):
             self._lane(m, lane, position, step, filling)
         return m

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from ...models.nm.wuve_config import WuveConfig
 from ..lib.fifo import Fifo
-from .lanes import REGISTER_MEMBERS, Lanes, latency
+from .lanes import REGISTER_MEMBERS, Lanes
 from .layout import updated_layout, weights_layout
 
 QUEUED = 2
@@ -71,4 +71,4 @@ class Wuve(Component):
 
 def cycles(config: WuveConfig, beats: int) -> int:
     """From the first beat in to the last one out."""
-    return beats + latency(config) + QUEUED
+    return beats + config.latency + QUEUED

@@ -4,16 +4,11 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.nm.update import REGISTERS
-from ...models.nm.wuve_config import WuveConfig
+from ...models.nm.wuve_config import CONVERT, COPY, WuveConfig
 from ..lib.delay import Delay
 from ..lib.floating import Fp32Add, Fp32Multiply, Fp32Narrow, Int32ToFp32
 from .layout import updated_layout, weights_layout
 from .narrow import Fp32ToInt8
-
-_COPIERS = {"int8": Fp32ToInt8, "fp16": Fp32Narrow, "bf16": Fp32Narrow}
-
-CONVERT = 2
-"""Stages of a conversion of an int32."""
 
 
 REGISTER_MEMBERS = {name: In(32) for name in REGISTERS} | {"weight_shift": In(5)}
@@ -36,13 +31,13 @@ class Lanes(Component):
     @property
     def latency(self) -> int:
         """Cycles."""
-        return latency(self.config)
+        return self.config.latency
 
     def elaborate(self, platform) -> Module:
         m = Module()
         c = self.config
         convert = CONVERT if c.format == "int8" else 0
-        product, total, copy = c.multiply_stages, c.add_stages, _COPIERS[c.format].latency
+        product, total, copy = c.multiply_stages, c.add_stages, COPY
 
         def late(name: str, values: list[Value], cycles: int) -> list[Value]:
             """All lanes' FP32 ``values``, some cycles later."""
@@ -97,10 +92,3 @@ class Lanes(Component):
         for o, weight, velocity in zip(self.o, weights, velocities, strict=True):
             m.d.comb += [o.weight.eq(weight), o.velocity.eq(velocity)]
         return m
-
-
-def latency(config: WuveConfig) -> int:
-    """Cycles from weights to updated ones."""
-    convert = CONVERT if config.format == "int8" else 0
-    arithmetic = 2 * config.multiply_stages + 3 * config.add_stages
-    return convert + arithmetic + _COPIERS[config.format].latency

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .config import NmConfig
 from .program import Dataflow, Update
+from .wuve_config import WuveConfig
 
 MASTER_BITS = 64
 """Bits of a weight's FP32 masters: the weight, and above it its velocity."""
@@ -17,7 +18,7 @@ class Tile:
     """What is gathered of one right operand before it is written.
 
     ``steps`` steps in a row give ``beats`` beats of ``lines`` lines of ``width`` beats each: those
-    of a line lie next to each other, lines ``C / E`` words or slots apart.
+    of a line lie next to each other, lines :meth:`pitch` apart.
     """
 
     steps: int
@@ -31,6 +32,10 @@ class Tile:
     def beats(self) -> int:
         """Of the tile."""
         return self.lines * self.width
+
+    def pitch(self, config: NmConfig) -> int:
+        """Beats from a line to the next: those of a word or slot of all columns."""
+        return config.columns * self.word // config.beat_entries
 
 
 def forward_tile(config: NmConfig, dataflow: Dataflow, sparse: bool) -> Tile:
@@ -58,6 +63,26 @@ def backward_tile(config: NmConfig, dataflow: Dataflow, sparse: bool) -> Tile:
 def step_beats(config: NmConfig) -> int:
     """Beats of a step's masters."""
     return -(-config.lanes * MASTER_BITS // config.beat_bits)
+
+
+def row_lanes(config: NmConfig) -> int:
+    """Weights that come at once: those of a beat, or one."""
+    return max(1, min(config.lanes, config.beat_bits // MASTER_BITS))
+
+
+def row_beats(config: NmConfig) -> int:
+    """Beats of as many weights: 2 where a beat is half of one."""
+    return max(1, MASTER_BITS // config.beat_bits)
+
+
+def wuve_config(config: NmConfig) -> WuveConfig:
+    """The arithmetic's."""
+    return WuveConfig(lanes=row_lanes(config), format=config.format)
+
+
+def in_flight(config: NmConfig) -> int:
+    """Rows of masters between the ports: enough for the longest way through."""
+    return wuve_config(config).latency + 24
 
 
 def steps(config: NmConfig, instruction: Update) -> int:

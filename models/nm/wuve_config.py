@@ -5,6 +5,13 @@ from typing import Any, ClassVar, Literal
 from ..config import EngineConfig, parameter
 
 
+CONVERT = 2
+"""Cycles of a conversion of an int32 to FP32."""
+
+COPY = 2
+"""Cycles of a rounding to the array's format."""
+
+
 class WuveConfig(EngineConfig):
     """Lanes, formats and pipeline of an update of weights."""
 
@@ -26,3 +33,9 @@ class WuveConfig(EngineConfig):
     def element_bits(self) -> int:
         """Width of a copy."""
         return 8 if self.format == "int8" else 16
+
+    @property
+    def latency(self) -> int:
+        """Cycles from weights to updated ones."""
+        convert = CONVERT if self.format == "int8" else 0
+        return convert + 2 * self.multiply_stages + 3 * self.add_stages + COPY
