@@ -10,7 +10,7 @@ from ..models import data
 from ..models.nm.config import NmConfig
 from ..models.nm.gemm_cycles import GemmCycles, Times
 from ..models.nm.program import Dataflow, Gemm
-from ._nm_core import Fed, Memories, Ran, simulate
+from ._nm_core import Fed, Memories, simulate
 from .report import Bar, Progress, Row
 
 PRODUCTS = 8
@@ -129,15 +129,15 @@ class Product:
         right = right.reshape(groups * group, columns)[: point.reduction, : point.columns]
         return cls(left[: point.rows, : point.reduction], right, memories, gemm)
 
-    def wrong(self, config: NmConfig, ran: Ran) -> int:
-        """Sums that differ from NumPy's."""
+    def wrong(self, config: NmConfig, sums: np.ndarray) -> int:
+        """How many of the core's ``sums`` differ from NumPy's."""
         want = self.left @ self.right
         rows, columns = want.shape
         stride = self.gemm.rows * (
             1 if self.gemm.dataflow == "weight" else config.clusters * config.interleave
         )
         blocks, column = np.divmod(np.arange(columns), config.columns)
-        got = ran.sums[0, blocks * stride + np.arange(rows)[:, None], column]
+        got = sums[0, blocks * stride + np.arange(rows)[:, None], column]
         return int((got != want & 0xFFFFFFFF).sum())
 
 
@@ -166,22 +166,34 @@ def _right_banks(config: NmConfig, gemm: Gemm, entries: np.ndarray) -> np.ndarra
 def compute_rows(quick: bool, progress: Progress) -> Iterator[Row]:
     """Cycles beside SCALE-Sim's on 40 products, what N:M gains, and what it asks of memories."""
     try:
-        table = data.load("scalesim_v3_cycles.npz")["table"].tolist()
+        peers = scalesim()
     except data.MissingData as missing:
         yield Row.skip("compute cycles of 40 products, over SCALE-Sim's", str(missing))
         return
-    peers = {}
-    for size, output, rows, columns, reduction, kept, group, want in table:
-        flow = "output" if output else "weight"
-        peers[Point(size, flow, rows, columns, reduction, kept, group)] = want
-    yield from _beside_scalesim(peers)
+    yield from modelled(peers)
     yield from _simulated(list(peers), quick, progress)
+
+
+def scalesim() -> dict[Point, int]:
+    """Compute cycles that SCALE-Sim v3 gives; :class:`~..models.data.MissingData` without them."""
+    peers = {}
+    for size, output, rows, columns, reduction, kept, group, cycles in data.load(
+        "scalesim_v3_cycles.npz"
+    )["table"].tolist():
+        flow = "output" if output else "weight"
+        peers[Point(size, flow, rows, columns, reduction, kept, group)] = cycles
+    return peers
+
+
+def modelled(peers: dict[Point, int]) -> Iterator[Row]:
+    """What the cycle model says, which simulation holds to the clock."""
+    yield from _beside_scalesim(peers)
     yield from _speedups(peers)
     yield from _bandwidth()
 
 
 def _beside_scalesim(peers: dict[Point, int]) -> Iterator[Row]:
-    """By the cycle model, which simulation holds to the clock."""
+    """All products, by array, dataflow and sparsity."""
     kinds: dict[str, dict[Point, int]] = {}
     for point, want in peers.items():
         kinds.setdefault(point.kind, {})[point] = want
@@ -227,7 +239,7 @@ def _simulated(points: list[Point], quick: bool, progress: Progress) -> Iterator
                 )
             ]
             late += seen != times
-            wrong += product.wrong(config, ran)
+            wrong += product.wrong(config, ran.sums)
             products += 1
     where = f"arrays up to {QUICK} x {QUICK}" if quick else "all arrays"
     yield Row(f"sums of {products} products through RTL that differ from NumPy's, {where}; masks "
