@@ -3,6 +3,7 @@
 A *step* is L weights (``lanes``) of one input k; see :class:`.program.Update`.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from .config import NmConfig
@@ -97,3 +98,64 @@ def tiles(config: NmConfig, instruction: Update) -> tuple[Tile, Tile]:
         forward_tile(config, i.forward_dataflow, i.forward_sparse),
         backward_tile(config, i.backward_dataflow, i.backward_sparse),
     )
+
+
+class UpdateCycles:
+    """The unit of updates, an instruction after the other, writes never stalled.
+
+    Cycles, with f the one in which a row's last beat of masters is taken and W the latency of the
+    arithmetic (:attr:`.wuve_config.WuveConfig.latency`):
+
+    * A beat is taken once it is offered, there is room for its row and the instruction runs: from
+      the cycle after its transfer; if operands are of another kind than those before, from two
+      after it and after the end of the instruction before.
+    * Its updated beats can be written from ``f + W + 5``, the forward tile of a step whose last row
+      it is from ``f + W + 8``, the backward one from ``f + W + 12`` (dense: ``f + W + 7 + ceil(L /
+      E)``), a beat a cycle, in their order.
+    * There is room for :func:`in_flight` rows; that of a row returns with its last write.
+    """
+
+    def __init__(self, config: NmConfig):
+        self._config = config
+        self.ready = 0
+        """First cycle in which the next instruction can be taken."""
+        self._kind: tuple[Dataflow, Dataflow, bool, bool] = ("weight", "weight", False, False)
+        self._chosen = -1  # when the latest write was chosen, a cycle before it is on the port
+        self._room = deque([-1] * in_flight(config))  # when it came to be
+        self._popped = -1  # when the latest instruction came to the end that writes
+
+    def take(self, instruction: Update, cycle: int, offered: int) -> tuple[int, list[int]]:
+        """Takes ``instruction`` in ``cycle``, not before :attr:`ready`; from ``offered`` on there
+        is a beat of masters every cycle.  When it ends, and when each beat is taken."""
+        c, i = self._config, instruction
+        forward, backward = tiles(c, i)
+        kind = (i.forward_dataflow, i.backward_dataflow, i.forward_sparse, i.backward_sparse)
+        first = cycle + 1
+        if kind != self._kind:
+            first = max(cycle + 1, self._chosen + 2) + 1
+        self._kind = kind
+        popped = max(cycle + 1, self._chosen)
+        latency = wuve_config(c).latency
+        backward_after = latency + (11 if i.backward_sparse else 6 + -(-c.lanes // c.beat_entries))
+        rows, halves = c.lanes // row_lanes(c), range(row_beats(c))
+
+        taken: list[int] = []
+        beat, chosen, room = max(first, offered) - 1, self._chosen, self._room
+        for step in range(1, steps(c, i) + 1):
+            complete = []
+            for _ in range(rows):
+                beat = max(beat, room.popleft())
+                for _ in halves:
+                    beat += 1
+                    taken.append(beat)
+                complete.append(beat)
+            for row in complete:
+                chosen = max(chosen + 1, row + latency + 4) + len(halves) - 1
+                room.append(chosen)
+            if step % forward.steps == 0:
+                chosen = max(chosen + 1, beat + latency + 7) + forward.beats - 1
+            if step % backward.steps == 0:
+                chosen = max(chosen + 1, beat + backward_after) + backward.beats - 1
+        self.ready = max(beat + 1, self._popped + 1)
+        self._popped, self._chosen = popped, chosen
+        return chosen + 1, taken
