@@ -53,14 +53,21 @@ class Chip:
         return cls(mapping, mapping.cells.astype(np.int32) << FRACTION, mapping.signs)
 
     @property
-    def is_ideal(self) -> bool:
-        """Whether only saturation sets its results apart from the weights' product."""
-        return (
-            self.thresholds is None
-            and not self.noise
-            and np.array_equal(self.signs, self.mapping.signs)
-            and np.array_equal(self.cells, self.mapping.cells.astype(np.int32) << FRACTION)
-        )
+    def linear(self) -> bool:
+        """Whether products are those with :meth:`weights`, whatever the inputs.
+
+        So it is where cells are at whole levels, ADCs are exact, and no column can add up more
+        than they resolve.
+        """
+        if self.thresholds is not None or self.noise:
+            return False
+        whole = (self.cells >= 0).all() and not (self.cells & (1 << FRACTION) - 1).any()
+        most = self.cells.sum(axis=2, dtype=np.int64).max(initial=0) >> FRACTION
+        return bool(whole) and int(most) <= self.mapping.config.adc_top
+
+    def weights(self) -> np.ndarray:
+        """int64 [inputs, outputs]: what the cells, each at its nearest level, stand for."""
+        return self.mapping.meaning(self.cells + (1 << FRACTION - 1) >> FRACTION, self.signs)
 
     def codes(self, sums: np.ndarray, plane: int, fragment: int) -> np.ndarray:
         """What the ADCs give for int64 ``sums`` [..., slices, outputs] of a fragment's columns."""

@@ -16,7 +16,7 @@ Passes = Literal["offset", "two"]
 class Crossbar:
     """``crossbar(inputs)`` is :func:`.array.product` of the chip, int64 [batch, outputs].
 
-    ``how``: ``gemm``, one matrix product, where no ADC can saturate and the chip has no flaws;
+    ``how``: ``gemm``, one matrix product, where the chip is :attr:`~.array.Chip.linear`;
     ``kernel``, compiled; ``numpy``, the golden model itself; ``auto``, the first of these that
     gives the same integers.  A GEMM runs on ``device``, the others on the processor.
     """
@@ -31,17 +31,17 @@ class Crossbar:
         """
         self.chip = chip if isinstance(chip, Chip) else Chip.ideal(chip)
         mapping = self.chip.mapping
-        exact = mapping.lossless and self.chip.is_ideal
-        if how == "gemm" and not exact:
-            reason = (
-                f"a column adds up {mapping.most} levels, and ADCs saturate at "
-                f"{mapping.config.adc_top}" if self.chip.is_ideal else "the chip has flaws"
-            )  # fmt: skip
-            raise ValueError(f"a GEMM is not what the crossbar computes: {reason}; take 'auto'")
-        self.how: How = how if how != "auto" else "gemm" if exact else "kernel"
+        linear = self.chip.linear
+        if how == "gemm" and not linear:
+            raise ValueError(
+                f"a GEMM is not what the crossbar computes: columns add up {mapping.most} levels "
+                f"where ADCs saturate at {mapping.config.adc_top}, or cells or ADCs have flaws; "
+                "take 'auto'"
+            )
+        self.how: How = how if how != "auto" else "gemm" if linear else "kernel"
         """What ``auto`` has become."""
         self._kernel = Kernel(self.chip) if self.how == "kernel" else None
-        self.gemm = Gemm(mapping, device) if self.how == "gemm" else None
+        self.gemm = Gemm(self.chip, device) if self.how == "gemm" else None
         """Where products are that."""
 
     @property
@@ -66,26 +66,37 @@ class Crossbar:
         if passes == "two":
             positive, negative = np.maximum(inputs, 0), np.maximum(-inputs, 0)
             return self(positive, first) - self(negative, first + len(inputs))
-        half = 1 << self.mapping.config.input_bits - 1
-        if inputs.min(initial=0) < -half:
+        if inputs.min(initial=0) < -self._half:
             raise ValueError(
-                f"input {inputs.min()} is below {-half}, the least with an offset for input_bits "
-                f"= {self.mapping.config.input_bits}; saturate the inputs or raise input_bits"
+                f"input {inputs.min()} is below {-self._half}, the least with an offset for "
+                f"input_bits = {self.mapping.config.input_bits}; saturate the inputs or raise "
+                "input_bits"
             )
-        return self(inputs + half, first) - half * self.mapping.weights().sum(axis=0)
+        return self(inputs + self._half, first) - self._half * self.mapping.weights().sum(axis=0)
+
+    def drift(self) -> np.ndarray:
+        """int64 [outputs]: what flaws add to a product of signed inputs that takes an offset.
+
+        The offset passes through the cells as they are, and is taken off as they should be.
+        """
+        return self._half * (self.chip.weights() - self.mapping.weights()).sum(axis=0)
+
+    @property
+    def _half(self) -> int:
+        return 1 << self.mapping.config.input_bits - 1
 
 
 class Gemm:
-    """What an ideal chip computes whose ADCs cannot saturate: the product with its weights.
+    """What a chip computes that is linear: the product with its weights.
 
     In the narrowest floating point whose every partial sum is an integer that it holds, whatever
     the order of the sums: float32 up to 2**24, float64 up to 2**53.
     """
 
-    def __init__(self, mapping: Mapping, device: str | torch.device = "cpu") -> None:
+    def __init__(self, chip: Chip, device: str | torch.device = "cpu") -> None:
         """Raises :class:`ValueError` where sums may exceed 2**53."""
-        self.mapping = mapping
-        weights = mapping.weights()
+        self.mapping = mapping = chip.mapping
+        weights = chip.weights()
         bound = int(np.abs(weights).sum(axis=0).max()) * ((1 << mapping.config.input_bits) - 1)
         if bound > 1 << 53:
             raise ValueError(f"sums of up to {bound} exceed 2**53; split the inputs in two")

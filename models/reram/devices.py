@@ -68,13 +68,13 @@ class Devices:
         return 1 / self.on_off
 
 
-def draw(mapping: Mapping, devices: Devices, seed: int = 0) -> Chip:
+def draw(mapping: Mapping, devices: Devices, seed: int | tuple[int, ...] = 0) -> Chip:
     """A chip that holds ``mapping``, the one of this ``seed``.
 
     Raises :class:`ValueError` where a column could add up more than 32 bits hold.
     """
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
-    varied, stuck, signs, offsets, nonlinear = streams
+    source = np.random.SeedSequence(seed)
+    varied, stuck, signs, offsets, nonlinear = map(np.random.default_rng, source.spawn(5))
     config = mapping.config
     low, top = devices.low, config.top
     conductances = low + mapping.cells / top * (1 - low)
@@ -112,7 +112,7 @@ def draw(mapping: Mapping, devices: Devices, seed: int = 0) -> Chip:
         thresholds,
         None if thresholds is None else adc,
         round(devices.read_noise * (1 << FRACTION)),
-        seed,
+        int(source.generate_state(1)[0]),
     )
 
 

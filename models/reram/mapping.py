@@ -65,16 +65,18 @@ class Mapping:
         """Whether no inputs make an ADC saturate with these weights."""
         return self.most <= self.config.adc_top
 
-    def levels(self) -> np.ndarray:
-        """uint8, shaped as :attr:`cells`: the levels that are meant, none inverted."""
-        return np.where(self.flipped[:, :, None], self.config.top - self.cells, self.cells)
-
     def weights(self) -> np.ndarray:
         """int64 [inputs, outputs]: the weights again."""
+        return self.meaning(self.cells, self.signs)
+
+    def meaning(self, cells: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        """int64 [inputs, outputs]: the weights that other ``cells`` and ``signs`` stand for."""
         c = self.config
+        cells = cells.astype(np.int64)
+        levels = np.where(self.flipped[:, :, None], c.top - cells, cells)
         powers = np.left_shift(1, c.cell_bits * np.arange(c.slices, dtype=np.int64))
-        held = np.einsum("pfrsn,s->pfrn", self.levels().astype(np.int64), powers)
-        signed = (held * self.signs[:, :, None]).sum(axis=0)
+        held = np.einsum("pfrsn,s->pfrn", levels, powers)
+        signed = (held * signs[:, :, None]).sum(axis=0)
         return signed.reshape(-1, self.outputs)[: self.inputs] - c.offset
 
 

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .array import Chip
 from .config import ReramConfig
 from .crossbar import Crossbar, Gemm, How, Passes
+from .devices import Devices, draw
 from .mapping import Layout, map_weights, matrix, patches
 from .skipping import effective_cycles
 
@@ -173,8 +175,12 @@ class CrossbarNetwork:
         how: How = "auto",
         layout: Layout = "channel",
         passes: Passes = "offset",
+        devices: Devices | None = None,
+        seed: int = 0,
     ) -> None:
         """Activations are scaled by what the images ``calibration`` give.
+
+        Every layer is a chip of its own, drawn from ``devices``; without, they are ideal.
 
         A polarised mapping takes the network's nearest polarised weights, which are no substitute
         for training them so.
@@ -185,13 +191,15 @@ class CrossbarNetwork:
         largest = network.largest(calibration)
         self.quantisers: dict[str, Quantiser] = {}
         self.crossbars: dict[str, Crossbar] = {}
-        for name, layer in network.convolutions.items():
+        for number, (name, layer) in enumerate(network.convolutions.items()):
             quantiser = Quantiser.of(layer, config, largest[name], layout)
             weights = quantiser.weights
             if config.mapping == "polarised":
                 weights = polarise(weights, config.fragment_rows)
             self.quantisers[name] = quantiser
-            self.crossbars[name] = Crossbar(map_weights(config, weights), how)
+            mapping = map_weights(config, weights)
+            chip = draw(mapping, devices, (seed, number)) if devices else Chip.ideal(mapping)
+            self.crossbars[name] = Crossbar(chip, how)
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Scores [batch, 10]."""
@@ -209,6 +217,8 @@ class CrossbarNetwork:
         crossbar, quantiser = self.crossbars[layer.name], self.quantisers[layer.name]
         if crossbar.gemm:
             sums = self._multiplied(crossbar.gemm, layer, quantiser(x))
+            if layer.first and self.passes == "offset":
+                sums = sums + torch.as_tensor(crossbar.drift())[:, None, None]
         else:
             rows = self.rows(layer, x)
             flat = rows.reshape(-1, rows.shape[-1])

@@ -273,7 +273,7 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match="-129 is below -128"):
         Crossbar(good).signed(np.full((1, 8), -129))
     clips = map_weights(config.replace(flip=False), np.full((8, 1), 255))
-    with pytest.raises(ValueError, match="adds up 24 levels, and ADCs saturate at 15"):
+    with pytest.raises(ValueError, match="add up 24 levels where ADCs saturate at 15"):
         Crossbar(clips, "gemm")
 
 

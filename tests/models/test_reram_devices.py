@@ -23,8 +23,32 @@ def mapped(inputs=64, outputs=40, seed=0, **fields):
 
 def test_without_flaws_a_chip_is_ideal():
     mapping = mapped()
-    assert draw(mapping, Devices(), seed=3).is_ideal
-    assert np.array_equal(draw(mapping, Devices(on_off=50)).cells, Chip.ideal(mapping).cells)
+    for devices in (Devices(), Devices(on_off=50)):
+        chip = draw(mapping, devices, seed=3)
+        assert np.array_equal(chip.cells, Chip.ideal(mapping).cells)
+        assert np.array_equal(chip.signs, mapping.signs)
+        assert chip.linear
+
+
+@pytest.mark.parametrize("mapping", ["polarised", "offset", "dual"])
+@pytest.mark.parametrize("flip", [True, False])
+def test_stuck_cells_and_sign_faults_are_other_weights(mapping, flip):
+    """Where ADCs have room, a GEMM with them is what the golden model gives."""
+    config = ReramConfig(mapping=mapping, flip=flip, adc_bits=5, input_bits=8)
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 100, (30, 20)) * rng.choice([-1, 1], (4, 20)).repeat(8, axis=0)[:30]
+    chip = draw(
+        map_weights(config, weights), Devices(stuck_off=0.05, stuck_on=0.05, sign_faults=0.1), 1
+    )
+    x = rng.integers(0, 256, (7, 30))
+    crossbar = Crossbar(chip)
+    assert crossbar.how == "gemm"
+    assert np.array_equal(crossbar(x), product(chip, x))
+    assert not np.array_equal(crossbar(x), x @ weights)
+    signed = x - 128
+    assert np.array_equal(crossbar.signed(signed), signed @ chip.weights() + crossbar.drift())
+    for devices in (Devices(variation=0.01), Devices(read_noise=0.1), Devices(adc_offset=0.1)):
+        assert not draw(chip.mapping, devices).linear
 
 
 def test_the_same_chip_again_and_flaws_that_do_not_disturb_each_other():

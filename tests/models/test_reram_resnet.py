@@ -7,6 +7,7 @@ import pytest
 import torch
 from thresher.models import data
 from thresher.models.reram.config import ReramConfig
+from thresher.models.reram.devices import Devices
 from thresher.models.reram.resnet import (
     CrossbarNetwork,
     ResNet,
@@ -83,6 +84,21 @@ def test_quantised_networks_classify_as_the_trained():
         found = CrossbarNetwork(trained, config, pixels[:32])(pixels[:100]).argmax(1)
     assert (exact == labels).float().mean() > 0.82
     assert (found == exact[:100]).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("passes", ["offset", "two"])
+def test_stuck_cells_in_a_network_either_way(passes):
+    """One chip a layer; by products alone and read by read."""
+    trained, pixels = network("resnet14"), images(1)
+    config = ReramConfig(mapping="dual", input_bits=8, adc_bits=5, flip=False)
+    stuck = Devices(stuck_off=0.003, stuck_on=0.001)
+    with one_thread():
+        scores = [
+            CrossbarNetwork(trained, config, pixels, how, "channel", passes, stuck, seed)(pixels)
+            for how, seed in (("gemm", 1), ("kernel", 1), ("gemm", 2))
+        ]
+    assert torch.equal(scores[0], scores[1])
+    assert not torch.equal(scores[0], scores[2])
 
 
 @pytest.mark.parametrize(("name", "m"), [("resnet14", 8), ("resnet20", 8), ("resnet20", 16)])
