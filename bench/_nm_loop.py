@@ -25,9 +25,9 @@ from ..models.nm.examples import EXAMPLES, Example, accuracy, cnn, mlp
 from ..models.nm.layers import PASSES, Layer, Pass
 from ..models.nm.operands import Operands
 from ..models.nm.optimise import LossScale, Momentum
-from ..models.nm.program import Instruction
+from ..models.nm.program import Dataflow, Instruction
 from ..models.nm.pruning import Pruned, PrunedConv2d, Pruning, convert
-from ..models.nm.scheduler import choose, products
+from ..models.nm.scheduler import Choice, choose, products
 from ..models.threads import one_thread
 from ..sim.simulate import simulate
 from .report import Bar, Progress, Row
@@ -120,7 +120,7 @@ class Resident:
         shape: torch.Size,
         first: bool,
     ) -> None:
-        self.array, self.module, self._shape = array, layer, shape
+        self.array, self.module = array, layer
         outputs, inputs = layer.weight.shape[:2]
         size, window = (1, 1), {}
         if isinstance(layer, PrunedConv2d):
@@ -132,12 +132,14 @@ class Resident:
             sparse=layer.pruning.method == "bdwp", backward=not first,
         )  # fmt: skip
         config = array.config
-        choices = {way: choose(config, self.layer, way, shortlist=2) for way in self.layer.passes}
-        self.operands = Operands(
-            config, self.layer,
-            {way: choice.products[0].dataflow for way, choice in choices.items()},
-            choices["gradient"].operands.shifted,
-        )  # fmt: skip
+        choices: dict[Pass, Choice] = {
+            way: choose(config, self.layer, way, shortlist=2) for way in self.layer.passes
+        }
+        dataflows: dict[Pass, Dataflow] = {
+            way: choice.operands.dataflows[way] for way, choice in choices.items()
+        }
+        shifted = choices["gradient"].operands.shifted
+        self.operands = Operands(config, self.layer, dataflows, shifted)
         self._tilings = {way: choice.tilings for way, choice in choices.items()}
         self._memory = np.zeros((self.operands.end, config.beat_bits // 32), np.uint32)
         tensors.put_weights(self.operands, self._memory, _images(layer.weight), _images(velocity))
