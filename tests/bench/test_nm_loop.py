@@ -26,12 +26,15 @@ CASES = {
 @pytest.fixture
 def golden(monkeypatch):
     """RTL that does what the golden model does, but for what the test changes."""
-    outcome: dict[str, Any] = {"failures": [], "change": lambda outputs: outputs}
+    outcome: dict[str, Any] = {"failures": [], "late": 0, "change": lambda outputs: outputs}
 
     def simulate(engine, config, task):
         outputs = outcome["change"](dict(task.outputs))
         failures = outcome["failures"]
-        return SimpleNamespace(failures=lambda: failures, outputs=outputs, cycles=task.cycles)
+        return SimpleNamespace(
+            failures=lambda: failures, outputs=outputs, cycles=task.cycles + outcome["late"],
+            cycles_formula=task.cycles, bit_exact=not failures, hang="", counters_wrong={},
+        )  # fmt: skip
 
     monkeypatch.setattr(loop, "simulate", simulate)
     return outcome
@@ -44,11 +47,11 @@ def rows(name: str) -> list[loop.Row]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_steps_by_the_golden_model_are_pytorchs(golden, name):
-    differ, operands, distance, accuracy = rows(name)
-    assert (differ.measured, operands.measured) == (0, 0)
+    differ, late, operands, distance, accuracy = rows(name)
+    assert (differ.measured, late.measured, operands.measured) == (0, 0, 0)
     assert 0 < distance.measured < 0.01  # other roundings between layers, so not the same
     assert accuracy.measured is not None
-    assert all(row.holds is not False for row in (differ, operands, distance))
+    assert all(row.holds is not False for row in (differ, late, operands, distance))
 
 
 def test_the_training_goes_on_from_what_the_rtl_wrote(golden):
@@ -59,17 +62,19 @@ def test_the_training_goes_on_from_what_the_rtl_wrote(golden):
         return outputs | {"write": write | {"data": np.zeros_like(write["data"])}}
 
     golden["change"] = zeros
-    _, operands, distance, _ = rows("mlp")
+    _, _, operands, distance, _ = rows("mlp")
     assert operands.measured == 0  # zeros' masks keep zeros
     assert distance.measured > 1
     assert distance.holds is False
 
 
 def test_failures_of_rtl_fail_the_bench(golden):
-    golden["failures"] = ["3 mismatches"]
-    differ, *_ = rows("mlp")
+    golden["failures"], golden["late"] = ["3 mismatches"], 2
+    differ, late, *_ = rows("mlp")
     assert "3 mismatches" in differ.measured
     assert differ.holds is False
+    assert late.measured == 2 * loop.STEPS * 6  # three layers: forward, and the others
+    assert late.holds is False
 
 
 def test_operands_of_the_next_step_are_checked(golden):
