@@ -1,5 +1,7 @@
 """The weight update: masters in and out, and the right operands of the next step."""
 
+from typing import Literal
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
@@ -101,7 +103,7 @@ class UpdateUnit(Component):
         return m
 
 
-def step_config(config: NmConfig, direction) -> SoreConfig:
+def step_config(config: NmConfig, direction: Literal["along", "across"]) -> SoreConfig:
     """The selector of steps."""
     return SoreConfig(
         lanes=config.lanes,
@@ -110,6 +112,11 @@ def step_config(config: NmConfig, direction) -> SoreConfig:
         format=config.format,
         direction=direction,
     )
+
+
+def steps_in_flight(config: NmConfig) -> int:
+    """Most steps whose masters have not all been written."""
+    return -(-in_flight(config) * row_lanes(config) // config.lanes)
 
 
 class Gather(Component):
@@ -166,7 +173,10 @@ class ForwardTiles(Component):
         c, o = self.config, self.o
         flow, sparse = self.mode.forward_flow, self.mode.forward_sparse
         m.submodules.select = select = Along(self._sore, dense=True)
-        m.submodules.tiles = tiles = Fifo(entries_layout(self._sore), in_flight(c) + 2, block=True)
+        # A tile for each step, if it is dense and output-stationary.
+        m.submodules.tiles = tiles = Fifo(
+            entries_layout(self._sore), steps_in_flight(c) + 2, block=True
+        )
         m.d.comb += [
             select.keep_all.eq(~sparse),
             select.each.eq(flow),
@@ -221,8 +231,7 @@ class BackwardTiles(Component):
         c = self.config
         sparse = self.mode.backward_sparse
         m.submodules.select = select = Across(self._sore)
-        steps = -(-in_flight(c) * row_lanes(c) // c.lanes)
-        m.submodules.transpose = transpose = Transpose(c, steps + 1)
+        m.submodules.transpose = transpose = Transpose(c, steps_in_flight(c) + 1)
         connect(m, transpose.o, flipped(self.o))
         index = (Const(lane % c.group, c.index_bits) for lane in range(c.lanes))
         dense = Cat(Cat(w.value, i) for w, i in zip(self.step, index, strict=True))

@@ -16,7 +16,8 @@ from thresher.models.nm import layout
 from thresher.models.nm.config import NmConfig
 from thresher.models.nm.program import WIDTHS, Update
 from thresher.models.nm.update import update
-from thresher.models.nm.update_cycles import step_beats, steps
+from thresher.models.nm.update_cycles import UpdateCycles, step_beats, steps, tiles, wuve_config
+from thresher.sim import stalls
 from thresher.sim.beats import pack, unpack
 from thresher.sim.verilator import run
 
@@ -171,7 +172,39 @@ def simulate(name: str, seed: int, count: int = 3, **options):
     return program, result
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("seed", range(3))
-def test_writes_are_the_golden_ones(name, seed):
-    simulate(name, seed)
+def hold_cycles(name: str, program: list[Update], result) -> None:
+    """Every transfer of masters, and the last write of each instruction."""
+    c = bench(name).config
+    unit = UpdateCycles(c)
+    came, taken, ends = result.input_cycles["i"], [], []
+    for i, cycle in zip(program, came, strict=True):
+        assert cycle == max(unit.ready, came[0])
+        # Masters are offered from the start, but for those that are still in front of them.
+        end, beats = unit.take(i, int(cycle), 0)
+        taken += beats
+        ends.append(end)
+    np.testing.assert_array_equal(result.input_cycles["masters"], taken)
+    assert result.output_cycles["write"][-1] == ends[-1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("fp16", "int8") else pytest.param(n, marks=pytest.mark.slow) for n in CONFIGS],
+)
+def test_writes_and_cycles_are_the_golden_ones(name, seed):
+    hold_cycles(name, *simulate(name, seed, count=5))
+    stall = {p: stalls.pattern("random", p, seed) for p in PORTS}
+    simulate(name, seed + 100, stalls=stall, reset_at=400 + seed)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_port_alone_limits(flow, sparse):
+    """Of a long update all but the way through are cycles with a write."""
+    for c in (*(bench(name).config for name in CONFIGS), NmConfig.preset("paper")):
+        i = Update(0, 0, 0, 0, 4 * c.columns, 0, 3, 0, 0, 0, flow, flow, sparse, sparse)
+        end, taken = UpdateCycles(c).take(i, 0, 0)
+        count = steps(c, i)
+        writes = sum(count // tile.steps * tile.beats for tile in tiles(c, i)) + len(taken)
+        assert end - writes <= wuve_config(c).latency + 16 + step_beats(c)

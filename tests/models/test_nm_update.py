@@ -20,6 +20,7 @@ def registers(rate=0.1, momentum=0.9, decay=5e-4, scale=1.0, weight_shift=0):
     return bits | {"weight_shift": weight_shift}
 
 
+@pytest.mark.slow
 def test_the_step_is_pytorchs_momentum_sgd():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=500).astype(np.float32)
