@@ -10,7 +10,6 @@ from ..lib.floating import Fp32Add, Fp32Multiply, Fp32Narrow, Int32ToFp32
 from .layout import updated_layout, weights_layout
 from .narrow import Fp32ToInt8
 
-
 REGISTER_MEMBERS = {name: In(32) for name in REGISTERS} | {"weight_shift": In(5)}
 """Control registers; ``weight_shift`` is for int8 alone."""
 
