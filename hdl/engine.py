@@ -106,6 +106,7 @@ ENGINES = (
     "amu_network",
     "sore",
     "wuve",
+    "nm_array",
 )
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 

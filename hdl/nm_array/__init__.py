@@ -3,3 +3,7 @@
 From "Efficient N:M Sparse DNN Training Using Algorithm, Architecture, and Dataflow Co-Design"
 (Fang, Sun, Zhou, Wang, TCAD 2023).
 """
+
+from .engine import ENGINE
+
+__all__ = ["ENGINE"]
