@@ -83,7 +83,11 @@ class Reference:
             for t in range(x.tiles):
                 rows = np.arange(x.rows)
                 here = x.sums + t * x.rows + rows
-                sums = self.sums[x.half, here] if f or x.accumulate else 0 * self.sums[0, here]
+                sums = (
+                    self.sums[x.half, here]
+                    if f or x.accumulate
+                    else np.zeros_like(self.sums[0, here])
+                )
                 for g in range(c.clusters):
                     words = self.left[g, x.left + rows * (x.folds // x.repeat) + f // x.repeat]
                     entry = x.right + (t * x.folds + f) * c.clusters + g
