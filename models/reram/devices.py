@@ -35,7 +35,7 @@ class Devices:
     stuck_on: float = 0.0
     """Share of cells that always have the highest."""
     sign_faults: float = 0.0
-    """Share of sign indicators that are inverted."""
+    """Share of sign indicators that are inverted; only polarised mappings have them."""
     read_noise: float = 0.0
     """Standard deviation of what is added to a column's sum in every read, in levels."""
     adc_offset: float = 0.0
@@ -96,6 +96,7 @@ def draw(mapping: Mapping, devices: Devices, seed: int | tuple[int, ...] = 0) ->
             f"{1 << 31 - FRACTION}; lower variation or the rows of a fragment"
         )
     faulty = signs.random(mapping.signs.shape) < devices.sign_faults
+    faulty &= config.mapping == "polarised"
     adc = adcs(mapping)
     thresholds = None
     if devices.adc_offset or devices.adc_nonlinearity:

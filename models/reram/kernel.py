@@ -47,6 +47,8 @@ class Kernel:
         # Levels alone, without fractional bits, where that is all that there is.
         self._narrow = chip.thresholds is None and not chip.noise
         self._narrow &= not bool((chip.cells & (1 << FRACTION) - 1).any())
+        sums = np.abs(chip.cells).sum(axis=2, dtype=np.int64)
+        self._narrow &= int(sums.max()) < 1 << 15 + FRACTION
         width = -(-mapping.outputs // _BLOCK) * _BLOCK
         entries = mapping.fragments * width << min(config.fragment_rows, 32)
         self.tabulated = (

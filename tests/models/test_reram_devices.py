@@ -108,7 +108,10 @@ def test_a_sign_fault_negates_its_fragment():
     found = Crossbar(dataclasses.replace(Chip.ideal(mapping), signs=signs))(x)
     weights[8:, 2] *= -1
     assert np.array_equal(found, x @ weights)
-    assert abs((draw(mapped(800, 300), Devices(sign_faults=0.1)).signs[0] < 0).mean() - 0.1) < 0.01
+    mapping = map_weights(config, np.ones((800, 300), int))
+    assert abs((draw(mapping, Devices(sign_faults=0.1)).signs < 0).mean() - 0.1) < 0.01
+    assert draw(mapped(), Devices(sign_faults=1.0)).linear  # two crossbars have no sign bits
+    assert np.array_equal(draw(mapped(), Devices(sign_faults=1.0)).signs, mapped().signs)
 
 
 def test_read_noise_in_the_statistics_of_products():
