@@ -41,12 +41,12 @@ the last one of a tile; its right words after that last one.
 
 from itertools import pairwise
 
-from amaranth.hdl import Module, Mux, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.nm.config import NmConfig
-from ..lib.floating import unpack
+from ..lib.floating import operand_layout, unpack
 from ..lib.repeated import Repeated
 from .cluster import Cluster, delayed
 from .steering import LATENCY, ORDERS, Steering
@@ -147,11 +147,11 @@ class Array(Component):
 
     def _rows(self, m: Module, clusters: list[list[Cluster]], steerings: list[Steering]) -> None:
         """Left words and steps, from column to column."""
-        for left, row, steering in zip(self.left, clusters, steerings, strict=True):
-            m.d.comb += row[0].steps.eq(steering.steps)
-            for element, raw in zip(row[0].left, left.word, strict=True):
-                operand = unpack(self.config.format, delayed(m, raw, LEFT_LATENCY - 1))
-                m.d.comb += Value.cast(element).eq(delayed(m, Value.cast(operand), 1))
+        for g, (left, row) in enumerate(zip(self.left, clusters, strict=True)):
+            m.d.comb += row[0].steps.eq(steerings[g].steps)
+            for k, element in enumerate(row[0].left):
+                raw = delayed(m, left.word[k], LEFT_LATENCY - 1)
+                m.d.comb += Value.cast(element).eq(self._unpacked(m, f"left{g}_{k}", raw))
             for one, other in pairwise(row):
                 m.d.comb += [other.left.eq(one.left_o), other.steps.eq(one.steps_o)]
 
@@ -162,11 +162,11 @@ class Array(Component):
             m.d.comb += column[0].sum.eq(top)
             for j, raw in enumerate(right.entries):
                 bits = self.config.element_bits
-                operand = Value.cast(unpack(self.config.format, raw[:bits]))
-                late = RIGHT_LATENCY + j * self.config.interleave
+                operand = self._unpacked(m, f"right{c}_{j}", raw[:bits])
+                late = delayed(m, operand, j * self.config.interleave)
                 m.d.comb += [
                     column[0].right.index[j].eq(delayed(m, raw[bits:], RIGHT_LATENCY)),
-                    Value.cast(column[0].right.value[j]).eq(delayed(m, operand, late)),
+                    Value.cast(column[0].right.value[j]).eq(late),
                 ]
             for one, other in pairwise(column):
                 m.d.comb += [
@@ -174,6 +174,13 @@ class Array(Component):
                     other.sum.eq(one.sum_o),
                     other.drain.eq(one.drain_o),
                 ]
+
+    def _unpacked(self, m: Module, name: str, raw: Value) -> Value:
+        """The operand that ``raw`` was a cycle ago."""
+        unpacked = Unpack(self.config)
+        m.submodules[f"unpack_{name}"] = Repeated(unpacked, self.config)
+        m.d.comb += unpacked.i.eq(raw)
+        return Value.cast(unpacked.o)
 
     def _steer(self, m: Module, steerings: list[Steering]) -> None:
         """What comes with the words, and control that goes up and down the rows."""
@@ -200,3 +207,18 @@ class Array(Component):
                 bottom.valid.eq(moved | drained),
             ]
             moved, drained = delayed(m, moved, 1, reset=True), delayed(m, drained, 1, reset=True)
+
+
+class Unpack(Component):
+    """``o`` is the operand of a multiplication that ``i`` was the element of, a cycle later."""
+
+    def __init__(self, config: NmConfig):
+        self.config = config
+        super().__init__({"i": In(config.element_bits), "o": Out(operand_layout(config.format))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        operand = Signal.like(self.o, reset_less=True)
+        m.d.sync += Value.cast(operand).eq(Value.cast(unpack(self.config.format, self.i)))
+        m.d.comb += self.o.eq(operand)
+        return m
