@@ -45,7 +45,9 @@ class Accumulate(Component):
         addend = {name: getattr(product, name) for name, _ in product.shape()}
         addend["significand"] = Cat(Const(0, missing), product.significand)
         _, most = product_exponents(self.format)
-        m.d.comb += self.o.eq(_add(m, self.sum, addend, most, self.stages))
+        # Products that are small enough cannot change the greatest sum.
+        overflows = most >= FP32_MOST - FRACTION - 1
+        m.d.comb += self.o.eq(_add(m, self.sum, addend, self.stages, overflows))
         return m
 
 
@@ -64,24 +66,28 @@ class Fp32Add(Component):
         m = Module()
         addend = vars(Parts(self.b))
         del addend["fraction"]
-        m.d.comb += self.o.eq(_add(m, self.a, addend, FP32_MOST, self.latency))
+        m.d.comb += self.o.eq(_add(m, self.a, addend, self.latency))
         return m
 
 
-def _add(m: Module, sum: Value, addend: Values, most: int, stages: int) -> Value:
-    """``sum`` and a number of 24 bits with an exponent of at most ``most``.
+def _add(m: Module, sum: Value, addend: Values, stages: int, overflows: bool = True) -> Value:
+    """``sum`` and a number of 24 bits; whether a finite sum of these may be infinite.
 
     The significand of the addend is 0 or at least a quarter of its range, but for subnormal
     numbers.  One path for all: the number with the smaller exponent is shifted right, next to three
     bits more than a result has and one that says whether a 1 was lost; that is enough for the two
     bits by which the difference from the larger one can be short of 24.
     """
-    most = max(most, FP32_MOST)
     values = {"sum": sum} | addend
     steps = [
-        Step(_compare, 4.0), Step(_align_coarse, 1.8), Step(_align_fine, 2.6), Step(_sum, 2.6),
-        Step(_absolute, 0.8), *round_steps(FRACTION + 6, most),
-    ]  # fmt: skip
+        Step(_compare, 5.7),
+        shift_right(4, room=2),
+        *(shift_right(bit) for bit in reversed(range(4))),
+        Step(_invert, 0.4),
+        Step(_sum, 2.5),
+        Step(_absolute, 0.9),
+        *round_steps(FRACTION + 6, overflows),
+    ]
     return pipeline(m, steps, stages, values)["o"]
 
 
@@ -109,21 +115,9 @@ def _compare(m: Module, x: Values) -> Values:
     }
 
 
-def _align(m: Module, x: Values, bits: range) -> Values:
-    sticky = x.get("sticky", Const(0, 1))
-    smaller, sticky = shift_right(m, x["smaller"], sticky, x["by"], bits)
-    return x | {"smaller": smaller, "sticky": sticky}
-
-
-def _align_coarse(m: Module, x: Values) -> Values:
-    # Not before: Yosys stumbles over registers of constants.
-    return _align(m, x | {"smaller": Cat(Const(0, 2), x["smaller"])}, range(4, 2, -1))
-
-
-def _align_fine(m: Module, x: Values) -> Values:
-    x = _align(m, x, range(2, -1, -1))
-    del x["by"]
+def _invert(m: Module, x: Values) -> Values:
     smaller = Cat(x.pop("sticky"), x.pop("smaller"))
+    del x["by"]
     return x | {"smaller": smaller ^ x["subtract"].replicate(len(smaller))}
 
 

@@ -3,9 +3,9 @@
 from amaranth.hdl import Cat, Const, Module, Mux
 from amaranth.lib.wiring import Component, In, Out
 
-from ....models.floating import FORMATS, FP32
+from ....models.floating import BF16, FORMATS, FP32
 from .pipeline import Step, Values, pipeline, shift_right, wire
-from .rounding import FRACTION, Parts, round_steps
+from .rounding import FIELD, FRACTION, Parts, round_steps
 
 
 class Fp32Narrow(Component):
@@ -22,32 +22,29 @@ class Fp32Narrow(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        steps = [Step(self._align, 4.0), Step(self._round, 4.0)]
+        steps = [Step(self._low, 3.5), Step(self._round, 4.0)]
+        if self.format != BF16:
+            steps[1:1] = (shift_right(bit) for bit in reversed(range(5)))
         m.d.comb += self.o.eq(pipeline(m, steps, self.latency, {"i": self.i})["o"])
         return m
 
-    def _align(self, m: Module, x: Values) -> Values:
+    def _low(self, m: Module, x: Values) -> Values:
         """Subnormal numbers of the format are brought to its least normal one's exponent."""
         number = Parts(x["i"])
         offset = FP32.bias - self.format.bias
-        field, significand, sticky = number.exponent, number.significand, Const(0, 1)
-        if offset:
-            below = wire(m, (offset + 1 - field).as_signed(), "below")
-            low = wire(m, ~below[-1], "low")
-            far = low & below[5:].any()
-            by = below[:5] & low.replicate(5)
-            significand, sticky = shift_right(m, significand, sticky, by, range(4, -1, -1))
-            significand &= (~far).replicate(len(significand))
-            field = Mux(low, 1, field - offset)[: len(field)]
+        below = wire(m, offset + 1 - number.exponent, "below")
+        low = wire(m, ~below[-1], "low")
+        by = (below[:5] | below[5:].any().replicate(5)) & low.replicate(5)
+        field = Mux(low, 1, number.exponent - offset) if offset else number.exponent
         return {
-            "significand": Cat(sticky, significand), "field": field, "sign": number.sign,
+            "smaller": number.significand, "by": by, "field": field[:FIELD], "sign": number.sign,
             "nan": number.nan, "infinite": number.infinite,
         }  # fmt: skip
 
     def _round(self, m: Module, x: Values) -> Values:
         kind = self.format
         cut = 1 + FRACTION - kind.fraction_bits  # the sticky bit below
-        significand, field = x["significand"], x["field"]
+        significand, field = Cat(x.get("sticky", Const(0, 1)), x["smaller"]), x["field"]
         fraction, guard, rest = significand[cut:-1], significand[cut - 1], significand[: cut - 1]
         up = guard & (fraction[0] | rest.any())
         number = Cat(fraction, field & significand[-1].replicate(len(field))) + up
@@ -78,6 +75,6 @@ class Int32ToFp32(Component):
             "inverted": sign, "sign": sign,
             "positive": Const(0, 1), "nan": Const(0, 1), "infinite": Const(0, 1),
         }  # fmt: skip
-        steps = round_steps(33, FP32.bias + 30)
+        steps = round_steps(33, overflows=False)
         m.d.comb += self.o.eq(pipeline(m, steps, self.latency, values)["o"])
         return m

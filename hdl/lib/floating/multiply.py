@@ -72,10 +72,10 @@ class Fp32Multiply(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        most = 2 * 254 - FP32.bias
         steps = [
-            Step(_unpack, 1.5), Step(_product, 6.0), Step(_align, 4.5),
-            *round_steps(2 * FRACTION + 3, most),
+            Step(_unpack, 3.0), Step(_product, 6.0), Step(_low, 2.0),
+            *(shift_right(bit) for bit in reversed(range(6))), Step(_frame, 0.0),
+            *round_steps(2 * FRACTION + 3),
         ]  # fmt: skip
         values: Values = {"a": self.a, "b": self.b}
         m.d.comb += self.o.eq(pipeline(m, steps, self.latency, values)["o"])
@@ -94,20 +94,22 @@ def _unpack(m: Module, x: Values) -> Values:
 
 
 def _product(m: Module, x: Values) -> Values:
-    return x | {"product": x.pop("a") * x.pop("b")}
+    return x | {"smaller": x.pop("a") * x.pop("b")}
 
 
-def _align(m: Module, x: Values) -> Values:
+def _low(m: Module, x: Values) -> Values:
     """Products below the least normal number are brought to its exponent."""
     exponent = x["exponent"]
     low = wire(m, exponent[-1], "low")
     missing = wire(m, -exponent, "missing")
     by = (missing[:6] | missing[6:].any().replicate(6)) & low.replicate(6)
-    product, sticky = shift_right(m, x.pop("product"), Const(0, 1), by, range(5, -1, -1))
-    return x | {
-        "frame": Cat(sticky, product), "exponent": exponent[:-1] & (~low).replicate(9),
-        "inverted": Const(0, 1), "positive": Const(0, 1),
-    }  # fmt: skip
+    return x | {"by": by, "exponent": exponent[:-1] & (~low).replicate(len(exponent) - 1)}
+
+
+def _frame(m: Module, x: Values) -> Values:
+    del x["by"]
+    frame = Cat(x.pop("sticky"), x.pop("smaller"))
+    return x | {"frame": frame, "inverted": Const(0, 1), "positive": Const(0, 1)}
 
 
 def _significand(operand) -> Value:

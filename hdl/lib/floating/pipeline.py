@@ -67,26 +67,21 @@ def wire(m: Module, value: Value, name: str) -> Signal:
     return signal
 
 
-def shift_left(m: Module, value: Value, amount: Value, bits: Sequence[int], fill: Value) -> Value:
-    """``value`` shifted by those ``bits`` of ``amount``, copies of ``fill`` coming in."""
-    for bit in bits:
-        by = 1 << bit
-        value = wire(m, value, f"shift{by}")
-        moved = Cat(fill.replicate(min(by, len(value))), value)[: len(value)]
-        value = Mux(amount[bit], moved, value)
-    return value
+def shift_right(bit: int, room: int = 0) -> Step:
+    """A step that shifts ``smaller`` by ``1 << bit`` where that bit of ``by`` is set.
 
+    ``room``: zeros that come below it first.  ``sticky``: whether a 1 was lost.
+    """
 
-def shift_right(
-    m: Module, value: Value, sticky: Value, amount: Value, bits: Sequence[int]
-) -> tuple[Value, Value]:
-    """``value`` shifted by those ``bits`` of ``amount``; ``sticky``: whether a 1 was lost."""
-    for bit in bits:
-        by = 1 << bit
-        value = wire(m, value, f"shift{by}")
-        sticky = wire(m, sticky | (amount[bit] & value[:by].any()), f"sticky{by}")
-        value = Mux(amount[bit], value[by:], value)[: len(value)]
-    return value, sticky
+    def align(m: Module, x: Values) -> Values:
+        value, shifts = Cat(Const(0, room), x["smaller"]), x["by"][bit]
+        lost = shifts & value[: 1 << bit].any()
+        return x | {
+            "smaller": Mux(shifts, value[1 << bit :], value)[: len(value)],
+            "sticky": x["sticky"] | lost if "sticky" in x else lost,
+        }
+
+    return Step(align, 1.15)
 
 
 def leading_zeros(m: Module, value: Value) -> tuple[Value, Value]:

@@ -10,20 +10,24 @@ It starts from these values:
 * ``nan`` and ``infinite``, which stand above the magnitude.
 """
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from ....models.floating import FP32
-from .pipeline import Step, Values, leading_zeros, shift_left, wire
+from .pipeline import Step, Values, leading_zeros, wire
 
 FRACTION, FIELD = FP32.fraction_bits, FP32.exponent_bits
 SPECIAL = (1 << FIELD) - 1
 """The field of infinities and NaN."""
 
 
-def round_steps(width: int, most: int) -> list[Step]:
-    """The steps from a frame of ``width`` bits, and exponents up to ``most``, to ``o``."""
+def round_steps(width: int, overflows: bool = True) -> list[Step]:
+    """The steps from a frame of ``width`` bits to ``o``.
+
+    ``overflows``: whether a number may be beyond the greatest before it is rounded.
+    """
     bits = range((width - 1).bit_length() - 1, -1, -1)
-    split = len(bits) // 2
 
     def count(m: Module, x: Values) -> Values:
         """Leading zeros."""
@@ -37,7 +41,7 @@ def round_steps(width: int, most: int) -> list[Step]:
         field = wire(m, x["exponent"] - x["zeros"], "difference")
         low, number = wire(m, field[-1], "low"), field[:-1]
         nan, infinite = x["nan"], x["infinite"]
-        if most >= SPECIAL - 1:
+        if overflows:
             infinite |= ~low & (number >= SPECIAL - 1)
         special = wire(m, nan | infinite, "special")
         by = Mux(low, x["exponent"][: len(bits)], x["zeros"]) | special.replicate(len(bits))
@@ -50,12 +54,6 @@ def round_steps(width: int, most: int) -> list[Step]:
             "nan": nan,
             "sign": x["sign"] & ~nan,
         }
-
-    def coarse(m: Module, x: Values) -> Values:
-        return _shifted(m, x, bits[:split])
-
-    def fine(m: Module, x: Values) -> Values:
-        return _without(_shifted(m, x, bits[split:]), "by")
 
     def prepare(m: Module, x: Values) -> Values:
         """Where to round, and whether upwards."""
@@ -76,17 +74,21 @@ def round_steps(width: int, most: int) -> list[Step]:
         return {"o": Cat(total[1:][: FRACTION + FIELD], x["sign"])}
 
     return [
-        Step(count, 3.5),
-        Step(limit, 2.5),
-        Step(coarse, 1.8),
-        Step(fine, 2.2),
-        Step(prepare, 1.8),
-        Step(increment, 2.6),
+        Step(count, 3.4),
+        Step(limit, 5.0 if overflows else 4.0),
+        *(Step(_shift(bit), 1.1) for bit in bits),
+        Step(prepare, 1.9),
+        Step(increment, 2.5),
     ]
 
 
-def _shifted(m: Module, x: Values, bits: range) -> Values:
-    return x | {"frame": shift_left(m, x["frame"], x["by"], bits, x["inverted"])}
+def _shift(bit: int) -> Callable[[Module, Values], Values]:
+    def normalise(m: Module, x: Values) -> Values:
+        frame = x["frame"]
+        moved = Cat(x["inverted"].replicate(1 << bit), frame)[: len(frame)]
+        return x | {"frame": Mux(x["by"][bit], moved, frame)}
+
+    return normalise
 
 
 def _without(x: Values, *names: str) -> Values:
