@@ -24,26 +24,27 @@ class Fp32ToInt8(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        steps = [Step(self._align, 4.0), Step(self._round, 4.0)]
+        shifts = (shift_right(bit) for bit in reversed(range(4)))
+        steps = [Step(self._low, 3.5), *shifts, Step(self._round, 4.0)]
         m.d.comb += self.o.eq(pipeline(m, steps, self.latency, {"i": self.i})["o"])
         return m
 
-    def _align(self, m: Module, x: Values) -> Values:
-        """To an integer of 8 bits, and the bits below it."""
+    def _low(self, m: Module, x: Values) -> Values:
+        """How far its significand is above an integer of 8 bits."""
         number = Parts(x["i"])
         # The exponent of a field is field - 127.
         by = wire(m, (_LARGEST + 127 - number.exponent - self.shift).as_signed(), "by")
-        far = ~by[-1] & by[4:].any()  # below a half
-        size, sticky = number.significand, Const(0, 1)
-        size, sticky = shift_right(m, size, sticky, by, range(3, -1, -1))
         return {
-            "size": Cat(sticky, size) & (~far).replicate(len(size) + 1),
+            "smaller": number.significand,
+            "by": by[:4],
+            "far": ~by[-1] & by[4:].any(),  # below a half
             "beyond": by[-1],
             "negative": number.sign & ~number.nan,
         }
 
     def _round(self, m: Module, x: Values) -> Values:
-        size = x["size"]
+        size = Cat(x["sticky"], x["smaller"])
+        size &= (~x["far"]).replicate(len(size))
         point = FRACTION + 1 - BITS + 1
         up = size[point - 1] & (size[point] | size[: point - 1].any())
         whole = wire(m, size[point:] + up, "whole")
