@@ -92,7 +92,7 @@ def step_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> 
 
 def _network(quick: bool, progress: Progress) -> Iterator[Row]:
     config = array()
-    sparse, dense, by_layer = steps(config, resnet18(BATCH), 3 if quick else 12, progress)
+    sparse, dense, by_layer = steps(config, resnet18(BATCH), 1 if quick else 12, progress)
     gain = dense.total.cycles / sparse.total.cycles
     most = bound(config.kept, config.group)
     yield Row(
@@ -148,7 +148,7 @@ def _ratios(quick: bool, progress: Progress, pictures: Path | None) -> Iterator[
     what = "layer of 256 channels, 14 x 14" if quick else NETWORK
     gains = []
     for kept, group in RATIOS:
-        sparse, dense, _ = steps(array(kept, group), layers, 3, progress)
+        sparse, dense, _ = steps(array(kept, group), layers, 1, progress)
         gains.append(dense.total.cycles / sparse.total.cycles)
         most = bound(kept, group)
         yield Row(f"{what}, {kept}:{group}: whole step, speed-up over dense", gains[-1],
