@@ -72,47 +72,47 @@ class Front(Component):
             m.d.sync += self.mode.eq(wanted)
 
         room = Signal(range(in_flight(c) + 1), init=in_flight(c))
-        fires = self._beats(m, runs, room)
+        fires, row = self._beats(m, runs, room)
         m.d.sync += room.eq(room - fires + self.released)
-        self._gradients(m, taken, fires, ends)
+        self._gradients(m, taken, fires, row, ends)
         return m
 
-    def _beats(self, m: Module, runs: Signal, room: Signal) -> Signal:
-        """A row of masters is complete; it stands in ``self._masters`` in the next cycle."""
+    def _beats(self, m: Module, runs: Signal, room: Signal) -> tuple[Signal, Signal]:
+        """Whether a row of masters is complete, and the row, a cycle later."""
         c, masters = self.config, self.masters
         width = row_lanes(c) * MASTER_BITS
-        self._masters = Signal(width, reset_less=True)
+        row = Signal(width, reset_less=True)
         accepts, fires = Signal(), Signal()
         m.d.comb += [masters.ready.eq(runs & room.any()), accepts.eq(masters.valid & masters.ready)]
         if row_beats(c) == 1:
             m.d.comb += fires.eq(accepts)
-            m.d.sync += self._masters.eq(masters.payload.as_value()[:width])
-            return fires
+            m.d.sync += row.eq(masters.payload.as_value()[:width])
+            return fires, row
         half = Signal()
         m.d.comb += fires.eq(accepts & half)
         with m.If(accepts):
             m.d.sync += half.eq(~half)
-            m.d.sync += self._masters.eq(
-                Cat(self._masters[c.beat_bits :], masters.payload.as_value())
-            )
-        return fires
+            m.d.sync += row.eq(Cat(row[c.beat_bits :], masters.payload.as_value()))
+        return fires, row
 
-    def _gradients(self, m: Module, taken: Signal, fires: Signal, ends: Signal) -> None:
-        """Reads them with each row; a cycle later the row's lanes are chosen."""
+    def _gradients(
+        self, m: Module, taken: Signal, fires: Signal, row: Signal, ends: Signal
+    ) -> None:
+        """Reads them with each row; a cycle later those of its lanes are chosen."""
         c, i = self.config, self.i
         lanes = row_lanes(c)
         parts, segments = c.lanes // lanes, c.columns // c.lanes
         half = Signal(reset_less=True)
-        stride, rows, blocks, row, block = (
+        stride, rows, blocks, k, block = (
             Signal(COUNT_BITS, name=name, reset_less=True)
-            for name in ("stride", "rows", "blocks", "row", "block")
+            for name in ("stride", "rows", "blocks", "k", "block")
         )
         here, start = (Signal(COUNT_BITS, name=name, reset_less=True) for name in ("here", "start"))
         part, segment = Signal(range(parts)), Signal(range(segments))
         step, tail, block_ends = Signal(), Signal(), Signal()
         m.d.comb += [
             step.eq(fires & (part == parts - 1)),
-            tail.eq(step & (row == rows - 1)),
+            tail.eq(step & (k == rows - 1)),
             block_ends.eq(tail & (segment == segments - 1)),
             ends.eq(block_ends & (block == blocks - 1)),
             self.sums_en.eq(fires),
@@ -122,11 +122,11 @@ class Front(Component):
         with m.If(taken):
             m.d.sync += [half.eq(i.p.half), here.eq(i.p.sums), start.eq(i.p.sums)]
             m.d.sync += [stride.eq(i.p.stride), rows.eq(i.p.rows), blocks.eq(i.p.blocks)]
-            m.d.sync += [row.eq(0), block.eq(0)]
+            m.d.sync += [k.eq(0), block.eq(0)]
         with m.If(fires):
             m.d.sync += part.eq(Mux(step, 0, part + 1))
         with m.If(step):
-            m.d.sync += [row.eq(Mux(tail, 0, row + 1)), here.eq(Mux(tail, start, here + 1))]
+            m.d.sync += [k.eq(Mux(tail, 0, k + 1)), here.eq(Mux(tail, start, here + 1))]
         with m.If(tail):
             m.d.sync += segment.eq(Mux(block_ends, 0, segment + 1))
         with m.If(block_ends):
@@ -140,7 +140,7 @@ class Front(Component):
         ]
         gradients = self.sums_data.as_value().word_select(chosen, 32 * lanes)
         for lane, weight in enumerate(self.row):
-            masters = self._masters.word_select(lane, MASTER_BITS)
+            masters = row.word_select(lane, MASTER_BITS)
             m.d.sync += [
                 weight.gradient.eq(gradients.word_select(lane, 32)),
                 weight.weight.eq(masters[:32]),

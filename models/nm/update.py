@@ -124,13 +124,10 @@ def update(
     filled = np.zeros((count, beats_in * c.beat_bits // 32), np.uint32)
     filled[:, : pairs.shape[1]] = pairs.view(np.uint32)
     forward, backward = tiles(c, i)
-    # (steps a tile, addresses [tiles, beats], rows of 32-bit words or entries)
+    # Steps a tile, addresses [tiles, beats], beats.
+    places = i.masters + np.arange(count * beats_in).reshape(count, -1)
     written = [
-        (
-            1,
-            i.masters + np.arange(count * beats_in).reshape(count, -1),
-            _beats(filled, c.beat_bits),
-        ),
+        (1, places, _beats(filled, c.beat_bits)),
         (forward.steps, *_forward(c, i, forward, values, keys)),
         (backward.steps, *_backward(c, i, backward, values, keys)),
     ]
