@@ -88,6 +88,11 @@ class _Maker:
         fits = c.interleave <= left and c.kept * lines <= c.sums_depth and repeat <= right
         if dataflow == "output" and not fits:
             dataflow = "weight"
+        if dataflow == "weight" and right < c.clusters:
+            raise ValueError(
+                f"right_depth = {c.right_depth}: half of it is less than a word for each of "
+                f"{c.clusters} clusters; take {2 * c.clusters}"
+            )
         if dataflow == "output":
             rows = self._up_to(min(2, left // c.interleave, c.sums_depth // (c.kept * lines)))
             tiles = self._up_to(min(2, c.sums_depth // (c.kept * lines * rows), right // repeat))
