@@ -20,8 +20,6 @@ SIZES = ((4, 8), (8, 8), (16, 16))
 """MACs of an array: rows, columns."""
 FORMATS = {"int8": 1, "fp16": 4}
 """The stages of an addition."""
-_QUICK = 32
-"""MACs of FP16 whose synthesis takes less than minutes."""
 
 
 def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
@@ -77,7 +75,7 @@ def _core(
     ratio = "dense only" if group == 1 else f"{kept}:{group}"
     name = LATTICE if format == "int8" else XILINX
     what = f"{format} core of {rows} x {columns} MACs, {ratio}, on {name}"
-    if quick and (format != "int8" or rows * columns > _QUICK):
+    if quick:
         return Row.skip(what, "synthesis takes minutes; run with --full")
     progress(what)
     try:
@@ -86,7 +84,7 @@ def _core(
     except TimeoutError:
         return Row.skip(what, f"synthesis takes more than {LIMIT / 60:.0f} minutes")
     used = {resource: n for resource, n in found.resources.to_json().items() if n}
-    fmax = None if quick else _fmax(found)
+    fmax = _fmax(found)
     figures = ", ".join(f"{n:,} {resource}" for resource, n in used.items())
     return Row(what, figures + (f", {fmax:.1f} MHz" if fmax else ""))
 

@@ -80,7 +80,7 @@ def _add(m: Module, sum: Value, addend: Values, stages: int, overflows: bool = T
     """
     values = {"sum": sum} | addend
     steps = [
-        Step(_compare, 5.7),
+        Step(_compare, 7.0),  # and the choice of a sum before it
         shift_right(4, room=2),
         *(shift_right(bit) for bit in reversed(range(4))),
         Step(_invert, 0.4),

@@ -26,7 +26,7 @@ def pipeline(m: Module, steps: Sequence[Step], stages: int, values: Values) -> V
 
     The slowest stage is as fast as can be; of more stages than steps the last are registers alone.
     """
-    last_of_stage = set(_cuts(tuple(step.delay for step in steps), min(stages, len(steps))))
+    last_of_stage = set(cuts(tuple(step.delay for step in steps), min(stages, len(steps))))
     values = _held("given", values, m.d.comb)
     for number, step in enumerate(steps):
         domain = m.d.sync if number in last_of_stage else m.d.comb
@@ -48,7 +48,7 @@ def _held(name: str, values: Values, domain) -> Values:
 
 
 @cache
-def _cuts(delays: tuple[float, ...], stages: int) -> tuple[int, ...]:
+def cuts(delays: tuple[float, ...], stages: int) -> tuple[int, ...]:
     """The last step of each stage; of the fastest, that with the least sum of squares."""
 
     def cost(cuts: tuple[int, ...]) -> tuple[float, float]:

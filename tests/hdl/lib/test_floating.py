@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 from thresher.hdl.lib import floating
+from thresher.hdl.lib.floating import pipeline
 from thresher.models import floating as model
 from thresher.models.floating import BF16, FP16, FP32, decode, encode
 from thresher.sim.beats import pack, unpack
@@ -179,3 +180,27 @@ def test_fp32_narrow(name):
 def test_int32_to_fp32(stages):
     integers = numbers()["s"].astype(np.uint32).view(np.int32)
     hold(f"integer_{stages}", encode(model.from_int32(integers), FP32))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        lambda: floating.Accumulate("fp16", 0),
+        lambda: floating.Fp32Add(0),
+        lambda: floating.Fp32Multiply(0),
+        lambda: floating.Int32ToFp32(0),
+    ],
+)
+def test_a_stage_at_least(unit):
+    with pytest.raises(ValueError, match=r"stages = 0; .* at least 1"):
+        unit()
+
+
+def test_stages_come_out_even():
+    delays = (3.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0)
+    for stages, worst in ((1, 12), (2, 6), (3, 4), (4, 4), (5, 3), (7, 3)):
+        cuts = pipeline.cuts(delays, stages)
+        assert len(cuts) == stages
+        assert cuts[-1] == len(delays) - 1
+        sums = np.diff([0, *np.cumsum(delays)[list(cuts)]])
+        assert sums.max() == worst
