@@ -151,7 +151,8 @@ def _ratios(quick: bool, progress: Progress, pictures: Path | None) -> Iterator[
         sparse, dense, _ = steps(array(kept, group), layers, 4, progress)
         gains.append(dense.total.cycles / sparse.total.cycles)
         most = bound(kept, group)
-        # Not judged: where a dense product waits for memory, more than its work is saved.
+        # Not judged: padding of reductions to whole blocks of the array is skipped, too, so that a
+        # step can gain more than the bound says.
         share = dense.total.streaming / dense.total.cycles * 100
         yield Row(
             f"{what}, {kept}:{group}: whole step, speed-up over dense", gains[-1], None,
