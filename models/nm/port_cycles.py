@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Self, get_args, get_type_hints
 
@@ -38,63 +39,122 @@ def beat_cycles(config: NmConfig, load: Load) -> int:
     return config.port_words if shared else 1
 
 
+@dataclass
+class _Loaded:
+    """An instruction that was taken in ``cycle``, and what is known of it."""
+
+    load: Load
+    cycle: int
+    number: int
+    """Of its first beat."""
+    begins: int | None = None
+    """When it leaves the queue."""
+    first: int | None = None
+    """When its first beat is taken."""
+    take: Callable[[int], int] | None = None
+    """When which beat is."""
+    next_take: int = 0
+    """When the next instruction's first beat can be."""
+
+    @property
+    def waits(self) -> bool:
+        """An update decides when it ends."""
+        return self.load.target == "masters" and beats(self.load.pattern) > MASTERS_AHEAD
+
+
 class LoadCycles:
     """The unit that loads, an instruction after the other.
 
     With B beats of p cycles each (:func:`beat_cycles`), an instruction taken in cycle t asks for
     beat k in ``t + 1 + k``, or later if :data:`OUTSTANDING` beats are, and takes it in ``f + k *
     p``: ``f = t + 2``, or p cycles (of their own) after the last beat before.  It ends in ``f + B *
-    p + 1``.
+    p + 1``.  A beat of masters also waits for the update to take the third before it.
     """
 
     def __init__(self, config: NmConfig):
         self._config = config
-        self.ready = 0
-        """First cycle in which the next instruction can be taken."""
-        self.next_take = 0
-        """First cycle in which its first beat can be taken."""
-        self._taken = 0  # beats
-        # Of each instruction: the number of its first beat, and when its beats are taken.
-        self._runs: list[tuple[int, Callable[[int], int]]] = []
-        self._began = 0  # when the latest instruction left the queue
+        self._all: list[_Loaded] = []
+        self.ends: list[int] = []
+        """When instructions end, in their order, as far as that is known."""
+
+    @property
+    def ready(self) -> int | None:
+        """First cycle in which the next instruction can be taken; None where an update decides that
+        has not begun: then it is later."""
+        if not self._all:
+            return 0
+        latest = self._all[-1]
+        count = beats(latest.load.pattern)
+        freed = self._taken(latest.number + count - 1 - OUTSTANDING)
+        queued = self._all[-2].begins if len(self._all) > 1 else 0
+        if freed is None or queued is None:
+            return None
+        return max(latest.cycle + count, freed + 1, queued + 1)
 
     def run(self, load: Load, cycle: int) -> int:
-        """Takes ``load`` in ``cycle`` or, at the earliest, when :attr:`ready`; when it ends."""
-        cycle, period = max(cycle, self.ready), beat_cycles(self._config, load)
-        first = self.first_take(cycle)
-        return self._run(load, cycle, lambda k: first + k * period, period)
+        """Takes ``load``, which waits for no update, in ``cycle``, or when :attr:`ready`; when it
+        ends."""
+        self.accept(load, cycle)
+        return self.ends[-1]
 
-    def first_take(self, cycle: int) -> int:
-        """When the first beat of an instruction taken in ``cycle`` is taken."""
-        return max(cycle + 2, self.next_take)
+    def accept(self, load: Load, cycle: int) -> int:
+        """Takes ``load`` in ``cycle``, or when :attr:`ready`; its number among all of them."""
+        ready, number = self.ready, 0
+        if ready is None:
+            raise ValueError("the unit waits for an update; pass masters on first")
+        if self._all:
+            number = self._all[-1].number + beats(self._all[-1].load.pattern)
+        self._all.append(_Loaded(load, max(cycle, ready), number))
+        self._advance()
+        return len(self._all) - 1
 
-    def pass_on(self, load: Load, cycle: int, taken: Sequence[int]) -> int:
-        """As :meth:`run` of masters whose beat k an update takes in ``taken[k]``."""
-        first, ahead = self.first_take(cycle), MASTERS_AHEAD + 1
+    def first_take(self, index: int) -> int | None:
+        """When the first beat of that instruction is taken, where it is known."""
+        return self._all[index].first
+
+    def pass_on(self, taken: Sequence[int]) -> None:
+        """Of the masters that wait, an update takes beat k in ``taken[k]``."""
+        loaded, ahead = self._all[len(self.ends)], MASTERS_AHEAD + 1
+        first, last = loaded.first, len(taken) - 1
+        assert first is not None
 
         def take(k: int) -> int:
             return first + k if k < ahead else max(first + k, taken[k - ahead] + 1)
 
-        last = len(taken) - 1
-        return self._run(load, cycle, take, max(1, take(last + 1) - take(last)))
+        self._end(loaded, take, max(1, take(last + 1) - take(last)))
+        self._advance()
 
-    def _run(self, load: Load, cycle: int, take: Callable[[int], int], period: int) -> int:
-        """``take``: when which beat is taken; ``period``: how long the last one stays."""
-        count, begins = beats(load.pattern), max(cycle + 1, self.next_take)
-        self._runs.append((self._taken, take))
-        self._taken += count
-        asked = max(cycle + count, self._cycle(self._taken - 1 - OUTSTANDING) + 1)
-        self.ready = max(asked, self._began + 1)
-        self._began = begins
-        self.next_take = take(count - 1) + period
-        return self.next_take + 1
+    def _advance(self) -> None:
+        """Finds out what can be known."""
+        while len(self.ends) < len(self._all):
+            loaded = self._all[len(self.ends)]
+            before = self._all[len(self.ends) - 1].next_take if self.ends else 0
+            loaded.begins = max(loaded.cycle + 1, before)
+            first = loaded.first = max(loaded.cycle + 2, before)
+            if loaded.waits:
+                return
+            period = beat_cycles(self._config, loaded.load)
+            self._end(loaded, partial(_at, first, period), period)
 
-    def _cycle(self, number: int) -> int:
-        """When beat ``number`` was taken; long ago if there is none."""
+    def _end(self, loaded: _Loaded, take: Callable[[int], int], period: int) -> None:
+        """``period``: how long the last beat stays."""
+        loaded.take = take
+        loaded.next_take = take(beats(loaded.load.pattern) - 1) + period
+        self.ends.append(loaded.next_take + 1)
+
+    def _taken(self, number: int) -> int | None:
+        """When beat ``number`` is taken, where it is known; long ago if there is none."""
         if number < 0:
             return -1
-        begin, take = self._runs[bisect_right(self._runs, number, key=lambda run: run[0]) - 1]
-        return take(number - begin)
+        loaded = self._all[bisect_right(self._all, number, key=lambda each: each.number) - 1]
+        k = number - loaded.number
+        if loaded.take is not None:
+            return loaded.take(k)
+        return loaded.first + k if loaded.first is not None and k <= MASTERS_AHEAD else None
+
+
+def _at(first: int, period: int, k: int) -> int:
+    return first + k * period
 
 
 @dataclass(frozen=True)

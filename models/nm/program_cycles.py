@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, NoReturn, Protocol
 
-from .port_cycles import MASTERS_AHEAD, MASTERS_LATENCY, LoadCycles, beats
+from .port_cycles import MASTERS_LATENCY, LoadCycles
 from .program import SEMAPHORES, Fence, Instruction, Load
 
 QUEUE = 8
@@ -22,8 +22,9 @@ class Cycles(Protocol):
     """What a unit takes; one that runs several kinds of instructions has one of these for each."""
 
     @property
-    def ready(self) -> int:
-        """First cycle in which the next instruction can be taken, given those before."""
+    def ready(self) -> int | None:
+        """First cycle in which the next instruction can be taken, given those before; None where
+        that is not known yet."""
         ...
 
     def run(self, instruction: Any, cycle: int, /) -> int:
@@ -90,8 +91,9 @@ class _Schedule:
         self._heads: dict[int, int] = {}  # first cycle in which a queued instruction may begin
         self._fed = self._moved = 0  # words in queues; when the latest was
         self._update: int | None = None  # that masters have not come for
-        self._masters: int | None = None  # a load that no update has taken
-        self._supplied: list[int] = []  # first cycles of masters that are all on their way
+        self._loads: list[int] = []  # that the unit has taken
+        self._masters: list[int] = []  # of these, those that no update has taken
+        self._known = 0  # loads whose ends are
 
     def run(self) -> list[Times]:
         """All of the program."""
@@ -122,7 +124,8 @@ class _Schedule:
 
     def _stuck(self, count: int) -> NoReturn:
         stuck = [str(queue[0]) for queue in self._queued.values() if queue]
-        stuck += [str(n) for n in (self._masters, self._update) if n is not None]
+        stuck += [str(self._loads[index]) for index in self._masters]
+        stuck += [str(self._update)] if self._update is not None else []
         raise DeadlockError(
             f"{count} instructions never end, first of all {', '.join(stuck)}; let earlier ones "
             "signal what they wait for, and load as many masters as are updated"
@@ -181,46 +184,55 @@ class _Schedule:
     def _start(self, unit: str) -> None:
         """Gives the unit what it can take."""
         while self._offered[unit]:
-            if self._masters is not None if unit == "load" else self._update is not None:
-                return
-            number = self._offered[unit].pop(0)
+            number = self._offered[unit][0]
             instruction = self._program[number]
             cycles = self._units[type(instruction).__name__.lower()]
-            start = self._starts[number] = max(self._begins[number] + 1, cycles.ready)
+            ready = cycles.ready
+            if ready is None or (unit == "out" and self._update is not None):
+                return
+            self._offered[unit].pop(0)
+            start = self._starts[number] = max(self._begins[number] + 1, ready)
             if hasattr(cycles, "take"):
                 self._update = number
-            elif isinstance(instruction, Load) and instruction.target == "masters":
-                if beats(instruction.pattern) > MASTERS_AHEAD:
-                    self._masters = number
-                else:
-                    self._supplied.append(cycles.first_take(start))
-                    self._end(number, cycles.run(instruction, start))
+            elif isinstance(cycles, LoadCycles):
+                self._accept(cycles, number)
             else:
                 self._end(number, cycles.run(instruction, start))
             self._pair()
 
+    def _accept(self, cycles: LoadCycles, number: int) -> None:
+        load = self._program[number]
+        assert isinstance(load, Load)
+        index = cycles.accept(load, self._starts[number])
+        self._loads.append(number)
+        if load.target == "masters":
+            self._masters.append(index)
+        self._learn(cycles)
+
+    def _learn(self, cycles: LoadCycles) -> None:
+        """Ends of loads that have become known."""
+        for end in cycles.ends[self._known :]:
+            self._end(self._loads[self._known], end)
+            self._known += 1
+
     def _pair(self) -> None:
         """Runs an update with its masters, if both are there."""
-        update, masters = self._update, self._masters
-        if update is None or (masters is None and not self._supplied):
+        if self._update is None or not self._masters:
             return
-        load: LoadCycles = self._units["load"]
-        if self._supplied:
-            first, masters = self._supplied.pop(0), None
-        else:
-            assert masters is not None
-            first = load.first_take(self._starts[masters])
+        load, index = self._units["load"], self._masters[0]
+        first = load.first_take(index)
+        if first is None:
+            return
+        update, self._update = self._update, None
         end, taken = self._units["update"].take(
             self._program[update], self._starts[update], first + MASTERS_LATENCY
         )
         self._end(update, end)
-        self._update = None
-        if masters is not None:
-            instruction = self._program[masters]
-            assert isinstance(instruction, Load)
-            self._end(masters, load.pass_on(instruction, self._starts[masters], taken))
-            self._masters = None
-            self._start("load")
+        self._masters.pop(0)
+        if index == self._known:  # it waited for that
+            load.pass_on(taken)
+            self._learn(load)
+        self._start("load")
         self._start("out")
 
     def _end(self, number: int, cycle: int) -> None:
