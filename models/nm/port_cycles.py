@@ -1,9 +1,8 @@
 """Cycles of the units at the memory ports, nothing stalled."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Self, get_args, get_type_hints
 
@@ -47,19 +46,14 @@ class _Loaded:
     cycle: int
     number: int
     """Of its first beat."""
+    masters: int
+    """Beats of masters before it."""
     begins: int | None = None
     """When it leaves the queue."""
     first: int | None = None
     """When its first beat is taken."""
-    take: Callable[[int], int] | None = None
-    """When which beat is."""
     next_take: int = 0
     """When the next instruction's first beat can be."""
-
-    @property
-    def waits(self) -> bool:
-        """An update decides when it ends."""
-        return self.load.target == "masters" and beats(self.load.pattern) > MASTERS_AHEAD
 
 
 class LoadCycles:
@@ -74,6 +68,8 @@ class LoadCycles:
     def __init__(self, config: NmConfig):
         self._config = config
         self._all: list[_Loaded] = []
+        self._passed: list[int] = []  # when updates took masters
+        self._masters = 0  # beats of them
         self.ends: list[int] = []
         """When instructions end, in their order, as far as that is known."""
 
@@ -94,8 +90,7 @@ class LoadCycles:
     def run(self, load: Load, cycle: int) -> int:
         """Takes ``load``, which waits for no update, in ``cycle``, or when :attr:`ready`; when it
         ends."""
-        self.accept(load, cycle)
-        return self.ends[-1]
+        return self.ends[self.accept(load, cycle)]
 
     def accept(self, load: Load, cycle: int) -> int:
         """Takes ``load`` in ``cycle``, or when :attr:`ready`; its number among all of them."""
@@ -104,7 +99,9 @@ class LoadCycles:
             raise ValueError("the unit waits for an update; pass masters on first")
         if self._all:
             number = self._all[-1].number + beats(self._all[-1].load.pattern)
-        self._all.append(_Loaded(load, max(cycle, ready), number))
+        self._all.append(_Loaded(load, max(cycle, ready), number, self._masters))
+        if load.target == "masters":
+            self._masters += beats(load.pattern)
         self._advance()
         return len(self._all) - 1
 
@@ -113,15 +110,8 @@ class LoadCycles:
         return self._all[index].first
 
     def pass_on(self, taken: Sequence[int]) -> None:
-        """Of the masters that wait, an update takes beat k in ``taken[k]``."""
-        loaded, ahead = self._all[len(self.ends)], MASTERS_AHEAD + 1
-        first, last = loaded.first, len(taken) - 1
-        assert first is not None
-
-        def take(k: int) -> int:
-            return first + k if k < ahead else max(first + k, taken[k - ahead] + 1)
-
-        self._end(loaded, take, max(1, take(last + 1) - take(last)))
+        """An update takes the next masters, beat k in ``taken[k]``."""
+        self._passed += taken
         self._advance()
 
     def _advance(self) -> None:
@@ -130,31 +120,30 @@ class LoadCycles:
             loaded = self._all[len(self.ends)]
             before = self._all[len(self.ends) - 1].next_take if self.ends else 0
             loaded.begins = max(loaded.cycle + 1, before)
-            first = loaded.first = max(loaded.cycle + 2, before)
-            if loaded.waits:
+            loaded.first = max(loaded.cycle + 2, before)
+            after = self._take(loaded, beats(loaded.load.pattern))
+            if after is None:
                 return
-            period = beat_cycles(self._config, loaded.load)
-            self._end(loaded, partial(_at, first, period), period)
+            loaded.next_take = after
+            self.ends.append(after + 1)
 
-    def _end(self, loaded: _Loaded, take: Callable[[int], int], period: int) -> None:
-        """``period``: how long the last beat stays."""
-        loaded.take = take
-        loaded.next_take = take(beats(loaded.load.pattern) - 1) + period
-        self.ends.append(loaded.next_take + 1)
+    def _take(self, loaded: _Loaded, k: int) -> int | None:
+        """When beat ``k`` is taken or, after the last one, could be; None where it is not known."""
+        if loaded.first is None:
+            return None
+        if loaded.load.target != "masters":
+            return loaded.first + k * beat_cycles(self._config, loaded.load)
+        ahead = loaded.masters + k - MASTERS_AHEAD - 1
+        if ahead >= len(self._passed):
+            return None
+        return max(loaded.first + k, self._passed[ahead] + 1 if ahead >= 0 else 0)
 
     def _taken(self, number: int) -> int | None:
-        """When beat ``number`` is taken, where it is known; long ago if there is none."""
+        """When beat ``number`` is, where it is known; long ago if there is none."""
         if number < 0:
             return -1
-        loaded = self._all[bisect_right(self._all, number, key=lambda each: each.number) - 1]
-        k = number - loaded.number
-        if loaded.take is not None:
-            return loaded.take(k)
-        return loaded.first + k if loaded.first is not None and k <= MASTERS_AHEAD else None
-
-
-def _at(first: int, period: int, k: int) -> int:
-    return first + k * period
+        at = bisect_right(self._all, number, key=lambda each: each.number) - 1
+        return self._take(self._all[at], number - self._all[at].number)
 
 
 @dataclass(frozen=True)

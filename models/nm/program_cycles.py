@@ -229,9 +229,8 @@ class _Schedule:
         )
         self._end(update, end)
         self._masters.pop(0)
-        if index == self._known:  # it waited for that
-            load.pass_on(taken)
-            self._learn(load)
+        load.pass_on(taken)
+        self._learn(load)
         self._start("load")
         self._start("out")
 
