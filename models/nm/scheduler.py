@@ -230,13 +230,14 @@ def choose_step(
     Raises as :func:`choose`.
     """
     ways = layer.passes if passes is None else passes
-    choices = {way: choose(config, layer, way, shortlist=shortlist) for way in ways}
-    operands = Operands(
-        config,
-        layer,
-        {way: choice.tilings[0].dataflow for way, choice in choices.items()},
-        "gradient" in choices and choices["gradient"].operands.shifted,
-    )
+    choices: dict[Pass, Choice] = {
+        way: choose(config, layer, way, shortlist=shortlist) for way in ways
+    }
+    dataflows: dict[Pass, Dataflow] = {
+        way: choice.tilings[0].dataflow for way, choice in choices.items()
+    }
+    shifted = "gradient" in choices and choices["gradient"].operands.shifted
+    operands = Operands(config, layer, dataflows, shifted)
     compiler = Compiler(config, operands)
     for way, choice in choices.items():
         for product, tiling in zip(products(operands, way), choice.tilings, strict=True):

@@ -4,7 +4,6 @@ from typing import Any, ClassVar, Literal
 
 from ..config import EngineConfig, parameter
 
-
 CONVERT = 2
 """Cycles of a conversion of an int32 to FP32."""
 

@@ -25,11 +25,16 @@ DEVICES = ["ecp5-25k", "ice40-up5k", "gowin-9k"]
 SMALL = [name for name in ENGINES if "small" in engine(name).config.presets]
 
 
+HEAVY = ("wuve", "nm_array")
+"""Floating point in FP32: minutes each."""
+
+
 def by_default():
     """Every engine on every device; but for the first one, by default on one of them alone."""
     for name in SMALL:
         for where in DEVICES:
             quick = where == DEVICES[0] or (name, where) == (SMALL[0], DEVICES[1])
+            quick &= name not in HEAVY
             yield pytest.param(name, where, marks=[] if quick else pytest.mark.slow)
 
 

@@ -60,7 +60,14 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     "families", [("ecp5", "xc7"), pytest.param(("ice40", "xcup"), marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # It has the floating-point units of an update: minutes.
+        pytest.param(name, marks=[pytest.mark.slow] if name == "nm_array" else [])
+        for name in ENGINES
+    ],
+)
 def test_small_presets_are_as_published(name, families):
     pytest.importorskip("pyosys", reason="needs the extra [fpga]")
     measured = measure([name], ["small"], families)
