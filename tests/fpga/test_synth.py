@@ -167,7 +167,8 @@ def test_small_presets_are_laid_out_everywhere(engine, name):
     try:
         report = synth(described, described.config.preset("small"), device(name))
     except DoesNotFit as large:
-        assert engine in ("wuve", "nm_array"), large  # of floating-point units
+        if engine not in ("wuve", "nm_array"):  # of floating-point units
+            raise
         pytest.skip(str(large))
     assert report.fmax_mhz > 20
     assert report.critical_path.steps[0].source
