@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's: told apart by any eye; without their yellow, too light for lines."""
 
 
@@ -56,12 +56,32 @@ class Figure:
         """That of each label."""
         series = [s for panel in self.panels for s in panel.series]
         labels = dict.fromkeys(s.like or s.label for s in series)
-        own = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(labels)}
+        own = {label: COLOURS[n % len(COLOURS)] for n, label in enumerate(labels)}
         return {s.label: own[s.like or s.label] for s in series}
 
 
 def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Writes ``stem.svg`` and ``stem.html``, which needs no network; returns both.
+
+    Raises as :func:`libraries`.
+    """
+    mpl, canvas_of, go, make_subplots = libraries()
+    folder.mkdir(parents=True, exist_ok=True)
+    # The same figure gives the same bytes.
+    with mpl.rc_context({"svg.hashsalt": stem, "font.size": 9}):
+        canvas = canvas_of(figsize=(5.2 * len(figure.panels), 4.8), layout="constrained")
+        _static(figure, canvas)
+        static = folder / f"{stem}.svg"
+        canvas.savefig(static, metadata={"Date": None})
+    page = make_subplots(cols=len(figure.panels), horizontal_spacing=0.1)
+    _interactive(figure, page, go)
+    interactive = folder / f"{stem}.html"
+    page.write_html(interactive, include_plotlyjs=True, div_id=stem)
+    return [static, interactive]
+
+
+def libraries() -> tuple[Any, Any, Any, Any]:
+    """matplotlib, its ``Figure``, plotly's ``graph_objects`` and its ``make_subplots``.
 
     Raises :class:`ModuleNotFoundError` that says how to get what is missing.
     """
@@ -74,18 +94,7 @@ def draw(figure: Figure, folder: Path, stem: str) -> list[Path]:
         raise ModuleNotFoundError(
             f"pictures need {missing.name}: pip install 'thresher[pictures]'", name=missing.name
         ) from None
-    folder.mkdir(parents=True, exist_ok=True)
-    # The same figure gives the same bytes.
-    with mpl.rc_context({"svg.hashsalt": stem, "font.size": 9}):
-        canvas = Canvas(figsize=(5.2 * len(figure.panels), 4.8), layout="constrained")
-        _static(figure, canvas)
-        static = folder / f"{stem}.svg"
-        canvas.savefig(static, metadata={"Date": None})
-    page = make_subplots(cols=len(figure.panels), horizontal_spacing=0.1)
-    _interactive(figure, page, go)
-    interactive = folder / f"{stem}.html"
-    page.write_html(interactive, include_plotlyjs=True, div_id=stem)
-    return [static, interactive]
+    return mpl, Canvas, go, make_subplots
 
 
 def _static(figure: Figure, canvas: Any) -> None:

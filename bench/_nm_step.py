@@ -17,6 +17,8 @@ from ..models.nm.operands import Operands
 from ..models.nm.program import Instruction
 from ..models.nm.scheduler import Choice, Cost, choose, estimate, layouts, products, tilings
 from ..sim.simulate import Report, simulate
+from ._bars import Bars
+from ._bars import draw as draw_bars
 from ._curves import Figure, Panel, Series, draw
 from .report import Bar, Progress, Row, show
 
@@ -85,12 +87,12 @@ def steps(
 
 def step_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
     """What sparsity gains in a whole step, where its cycles go, and whether formulas are right."""
-    yield from _network(quick, progress)
+    yield from _network(quick, progress, pictures)
     yield from _ratios(quick, progress, pictures)
     yield from _rtl(quick, progress)
 
 
-def _network(quick: bool, progress: Progress) -> Iterator[Row]:
+def _network(quick: bool, progress: Progress, pictures: Path | None) -> Iterator[Row]:
     config = array()
     sparse, dense, by_layer = steps(config, resnet18(BATCH), 1 if quick else 12, progress)
     gain = dense.total.cycles / sparse.total.cycles
@@ -133,9 +135,22 @@ def _network(quick: bool, progress: Progress) -> Iterator[Row]:
         f"{worst}, dense: 147 of 256 positions of its reduction are used, and its gradient has 64 "
         "rows for weights that take longer to load" if worst == "conv1" else worst,
     )  # fmt: skip
+    if pictures is not None:
+        _breakdown(dense, sparse, pictures)
 
 
-_WAYS = {
+def _breakdown(dense: Step, sparse: Step, pictures: Path) -> None:
+    """Where the cycles of a step go."""
+    both = (dense, sparse)
+    parts: dict[str, list[float]] = {
+        way: [(s.costs[way].cycles - s.costs[way].update) / 1e6 for s in both] for way in _WAYS
+    }
+    parts["update, not hidden"] = [s.total.update / 1e6 for s in both]
+    bars = Bars(f"A training step of {NETWORK}", "million cycles", ("dense", "2:8"), parts)
+    draw_bars(bars, pictures, "nm_breakdown")
+
+
+_WAYS: dict[Pass, str] = {
     "forward": "forward",
     "backward": "backward",
     "gradient": "of gradients, which are dense",

@@ -13,9 +13,10 @@ from .report import Progress, Row
 
 
 def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
-    """Every figure, each measured now; speed-up over ratios as a picture in that folder."""
+    """Every figure, each measured now; gains, breakdown and losses as pictures in that folder."""
     yield from mask_rows(quick, progress)
     yield from compute_rows(quick, progress)
     yield from step_rows(quick, progress, pictures)
-    for part in (accuracy_rows, area_rows, loop_rows):
-        yield from part(quick, progress)
+    yield from accuracy_rows(quick, progress, pictures)
+    yield from area_rows(quick, progress)
+    yield from loop_rows(quick, progress)
