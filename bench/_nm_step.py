@@ -47,7 +47,7 @@ class Step:
 def array(kept: int = 2, group: int = 8) -> NmConfig:
     """The paper's array, 32 x 32 in FP16, for N:M: whatever the ratio, with the same bits of
     memories, and with memory ports of 1,024 bits that read and 1,024 that write."""
-    whole = NmConfig.preset("paper")
+    whole = NmConfig.preset("large")
     clusters = whole.rows // kept
     return whole.replace(
         kept=kept,

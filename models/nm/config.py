@@ -50,7 +50,7 @@ class NmConfig(EngineConfig):
             "rows": 4, "columns": 8, "group": 4, "format": "int8", "add_stages": 1,
             "left_depth": 64, "right_depth": 64, "sums_depth": 64, "port_words": 1,
         },
-        "paper": {
+        "large": {
             "rows": 32, "columns": 32, "left_depth": 4096, "right_depth": 1024,
             "sums_depth": 4096, "port_words": 16,
         },

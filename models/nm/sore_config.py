@@ -24,6 +24,7 @@ class SoreConfig(EngineConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "small": {"lanes": 4, "group": 4},
+        "large": {"lanes": 32, "group": 16},
         "across": {"direction": "across"},
     }
 

@@ -26,6 +26,7 @@ class WuveConfig(EngineConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "small": {"lanes": 2, "format": "bf16"},
+        "large": {"lanes": 32},
     }
 
     @property

@@ -202,7 +202,7 @@ def test_writes_and_cycles_are_the_golden_ones(name, seed):
 @pytest.mark.parametrize("flow", FLOWS)
 def test_the_port_alone_limits(flow, sparse):
     """Of a long update all but the way through are cycles with a write."""
-    for c in (*(bench(name).config for name in CONFIGS), NmConfig.preset("paper")):
+    for c in (*(bench(name).config for name in CONFIGS), NmConfig.preset("large")):
         i = Update(0, 0, 0, 0, 4 * c.columns, 0, 3, 0, 0, 0, flow, flow, sparse, sparse)
         end, taken = UpdateCycles(c).take(i, 0, 0)
         count = steps(c, i)

@@ -21,7 +21,7 @@ def test_the_stored_sequence_of_fp16_products_comes_out_bit_for_bit():
     except data.MissingData as missing:
         pytest.skip(str(missing))
     left, right = stored["mac_x"].astype(np.float32), stored["mac_w"].astype(np.float32).T
-    config = NmConfig.preset("paper")
+    config = NmConfig.preset("large")
     found = gemm(left, *dense(config, "output", right))
     assert np.array_equal(found.view(np.uint32), stored["mac_y_f32_sequential"].view(np.uint32))
     other = gemm(left, *dense(config, "weight", right))
