@@ -22,7 +22,8 @@ class Repeated(Elaboratable):
     """``component`` as a submodule; all with its type and ``key`` are the same but for their ports.
 
     In an emission (:func:`emission`) it becomes an instance of a module that is emitted once; else,
-    as in Amaranth's own simulator, the component as it is.
+    as in Amaranth's own simulator, the component as it is.  A ``ResetInserter`` around the design
+    does not reach into an instance: for components that have no state to reset.
     """
 
     def __init__(self, component: Component, key: Any):

@@ -136,7 +136,7 @@ class Array(Component):
         clusters = [[Cluster(config) for _ in self.right] for _ in self.left]
         steerings = [Steering(config) for _ in self.left]
         for g, row in enumerate(clusters):
-            m.submodules[f"steering{g}"] = Repeated(steerings[g], config)
+            m.submodules[f"steering{g}"] = steerings[g]  # not repeated: it has state to reset
             for c, cluster in enumerate(row):
                 m.submodules[f"cluster{g}_{c}"] = Repeated(cluster, config)
         self._rows(m, clusters, steerings)

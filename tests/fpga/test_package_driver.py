@@ -67,11 +67,8 @@ def assert_equal(found, expected):
     ("bus", "which"),
     [("axi", None), ("lite", "any"), pytest.param("lite", None, marks=pytest.mark.slow)],
 )
-def test_engine(name, bus, which, tmp_path, request):
+def test_engine(name, bus, which, tmp_path):
     """Every engine's own data over each bus; again after a reset in the middle of it."""
-    if (name, bus, which) == ("nm_array", "lite", "any"):
-        reason = "a reset in the middle of a program, on a slow bus, leaves something behind"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     task = workload(name, which)
     generate(engine(name), task.config, tmp_path, bus)
     with Axi(describe_top(engine(name), task.config, bus).component) as simulated:
