@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import product
 
 from ..fpga.devices import device
 from ..fpga.fit import DoesNotFit
@@ -29,8 +30,10 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
             yield from _macs(format, name, progress)
     for format in FORMATS:
         for rows, columns in SIZES:
-            for kept, group in RATIOS:
-                yield _core(format, rows, columns, kept, group, quick, progress)
+            for (kept, group), name in product(RATIOS, (LATTICE, XILINX)):
+                yield _core(
+                    configuration(format, rows, columns, kept, group), name, quick, progress
+                )
 
 
 def configuration(format: str, rows: int, columns: int, kept: int, group: int) -> NmConfig:
@@ -59,40 +62,38 @@ def _macs(format: str, name: str, progress: Progress) -> Iterator[Row]:
         used = cluster.resources
         per.append(used.lut / kept)
         lutram = f", {used.lutram / kept:.0f} LUT as shift registers" if used.lutram else ""
-        fmax = f", {mhz:.1f} MHz" if (mhz := _fmax(cluster)) else ""
         yield Row(
             f"{what}, {'dense only' if group == 1 else f'{kept}:{group}'}",
             f"{used.lut / kept:.0f} LUT{lutram}, {used.ff / kept:.0f} FF, {used.dsp / kept:g} "
-            f"DSP{fmax}",
+            f"DSP{_fmax(cluster)}",
         )  # fmt: skip
     yield Row(f"{what}: LUT with 2:8 over those dense only", per[1] / per[0])
 
 
-def _core(
-    format: str, rows: int, columns: int, kept: int, group: int, quick: bool, progress: Progress
-) -> Row:
+def _core(config: NmConfig, name: str, quick: bool, progress: Progress) -> Row:
     """A whole core, memories included; placed and routed where it fits."""
-    ratio = "dense only" if group == 1 else f"{kept}:{group}"
-    name = LATTICE if format == "int8" else XILINX
-    what = f"{format} core of {rows} x {columns} MACs, {ratio}, on {name}"
+    c = config
+    ratio = "dense only" if c.group == 1 else f"{c.kept}:{c.group}"
+    what = f"{c.format} core of {c.rows} x {c.columns} MACs, {ratio}, on {name}"
     if quick:
         return Row.skip(what, "synthesis takes minutes; run with --full")
     progress(what)
     try:
-        found = synthesise(Core(configuration(format, rows, columns, kept, group)), device(name),
-                           timeout=LIMIT)  # fmt: skip
+        found = synthesise(Core(config), device(name), timeout=LIMIT)
     except TimeoutError:
         return Row.skip(what, f"synthesis takes more than {LIMIT / 60:.0f} minutes")
     used = {resource: n for resource, n in found.resources.to_json().items() if n}
-    fmax = _fmax(found)
     figures = ", ".join(f"{n:,} {resource}" for resource, n in used.items())
-    return Row(what, figures + (f", {fmax:.1f} MHz" if fmax else ""))
+    return Row(what, figures + _fmax(found))
 
 
-def _fmax(found: Synthesis) -> float | None:
-    """None where no free tool lays the device out, or the design does not fit, or not in time."""
+def _fmax(found: Synthesis) -> str:
+    """The clock, or why there is none; nothing where no free tool lays the device out."""
     if found.device.nextpnr is None:
-        return None
-    with suppress(DoesNotFit, TimeoutError):
-        return place_and_route(found, timeout=LIMIT).fmax_mhz
-    return None
+        return ""
+    try:
+        return f", {place_and_route(found, timeout=LIMIT).fmax_mhz:.1f} MHz"
+    except DoesNotFit as error:
+        return f"; {error}"
+    except TimeoutError:
+        return f"; not laid out in {LIMIT / 60:.0f} minutes"

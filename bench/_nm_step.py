@@ -132,8 +132,8 @@ def _network(quick: bool, progress: Progress, pictures: Path | None) -> Iterator
     yield Row(
         f"{NETWORK}, 2:8: the layer that takes longest, of the step",
         by_layer[worst] / sparse.total.cycles, None,
-        f"{worst}, dense: 147 of 256 positions of its reduction are used, and its gradient has 64 "
-        "rows for weights that take longer to load" if worst == "conv1" else worst,
+        f"{worst}, dense: 147 of 256 positions of its reduction are used"
+        if worst == "conv1" else worst,
     )  # fmt: skip
     if pictures is not None:
         _breakdown(dense, sparse, pictures)

@@ -12,14 +12,16 @@ Skew.  What belongs together is presented
 
 Weight-stationary
 -----------------
-A right word with ``load`` goes down its column, a cluster a cycle, and is captured (and taken out)
-by the first cluster whose shadow register is empty.  A left word with ``swap`` uses, and so do all
-that follow it in its row, what was in the shadow register, which is then empty.  A fold has G right
-words, and ``swap`` with its first left word, at ``left[0]`` at T.  With that of the fold before at
-S, the word for cluster g is presented at ``right[0]`` from ``S + 1 + g * (row_skew - 1)`` to T: not
-before its cluster has swapped, not after the next swap.  So swaps are ``fold_period`` or more
-apart.  The sum of a left word presented at ``left[0]`` at t starts from ``top[0]`` at ``t +
-top_offset`` and is at ``bottom[0]`` at ``t + weight_latency``, valid if the word was.
+A fold has G right words with ``load``, whose bit ``odd`` is 0 and 1 in turn from fold to fold, 0
+after reset.  They go down their column, a cluster a cycle, and each is captured (and taken out) by
+the first cluster that has none of its fold: the words of a fold may still come down while the fold
+has begun above.  A left word with ``swap`` uses, and so do all that follow it in its row, what was
+in the shadow register.  It is the first left word of its fold, at ``left[0]`` at T.  With that of
+the fold before at S, the word for cluster g is presented at ``right[0]`` from ``S + 1 + g *
+(row_skew - 1)`` to ``T + g * (row_skew - 1)``: not before its cluster's last swap, nor after its
+next one.  So swaps that keep one distance are ``fold_period`` or more apart.  The sum of a left
+word presented at ``left[0]`` at t starts from ``top[0]`` at ``t + top_offset`` and is at
+``bottom[0]`` at ``t + weight_latency``, valid if the word was.
 
 Output-stationary
 -----------------
@@ -49,7 +51,7 @@ from ...models.nm.config import NmConfig
 from ..lib.floating import operand_layout, unpack
 from ..lib.repeated import Repeated
 from .cluster import Cluster, delayed
-from .steering import LATENCY, ORDERS, Steering
+from .steering import LATENCY, ORDERS, RIGHT, Steering
 
 LEFT_LATENCY = LATENCY
 """Cycles from ``left[0]`` to the first column."""
@@ -65,13 +67,11 @@ def left_layout(config: NmConfig) -> data.StructLayout:
 
 def right_layout(config: NmConfig) -> data.StructLayout:
     """A right word, to be loaded or used as it passes."""
-    return data.StructLayout(
-        {"entries": data.ArrayLayout(config.entry_bits, config.kept), "valid": 1, "load": 1}
-    )
+    return data.StructLayout({"entries": data.ArrayLayout(config.entry_bits, config.kept)} | RIGHT)
 
 
 class Array(Component):
-    """R x C MACs; see the module.  ``valid`` and ``load`` of ``right[c]`` count at c = 0 only."""
+    """R x C MACs; see the module.  What comes with entries of ``right[c]`` counts at c = 0 only."""
 
     def __init__(self, config: NmConfig):
         self.config = config
@@ -101,9 +101,9 @@ class Array(Component):
 
     @property
     def fold_period(self) -> int:
-        """Cycles, at least, from a left word with ``swap`` to the next one."""
+        """Cycles, at least, from a left word with ``swap`` to the next one, if always so many."""
         clusters = self.config.clusters
-        return max(clusters, (clusters - 1) * (self.row_skew - 1) + 1)
+        return max(clusters, (clusters - 1) * (self.row_skew - 1) // -2 * -1 + 1)
 
     @property
     def output_latency(self) -> int:
@@ -185,7 +185,7 @@ class Array(Component):
     def _steer(self, m: Module, steerings: list[Steering]) -> None:
         """What comes with the words, and control that goes up and down the rows."""
         first, last = steerings[0], steerings[-1]
-        for name in ("valid", "load"):
+        for name in RIGHT:
             bit = delayed(m, self.right[0][name], RIGHT_LATENCY, reset=True)
             m.d.comb += first.right[name].eq(bit)
         drain = delayed(m, last.kept, self.config.interleave, reset=True)

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import Component, In, Out
 from ...models.nm.config import NmConfig
 from ..lib.memory import Ram
 from .array import left_layout, right_layout
+from .steering import RIGHT
 
 
 def left_read_layout(config: NmConfig) -> data.StructLayout:
@@ -22,7 +23,7 @@ def left_read_layout(config: NmConfig) -> data.StructLayout:
 
 def right_read_layout(config: NmConfig) -> data.StructLayout:
     """A right word to read: to be loaded, or used as it passes."""
-    return data.StructLayout({"address": range(config.right_depth), "valid": 1, "load": 1})
+    return data.StructLayout({"address": range(config.right_depth)} | RIGHT)
 
 
 def sums_layout(config: NmConfig) -> data.StructLayout:
@@ -147,7 +148,7 @@ class RightBanks(Component):
                 ram.write_data[j].eq(Mux(self.single, self.data[c % at_once], self.data[first + j]))
                 for j in range(kept)
             ]
-            m.d.sync += [o.valid.eq(read.valid), o.load.eq(read.load)]
+            m.d.sync += [o[name].eq(read[name]) for name in RIGHT]
         return m
 
 

@@ -2,8 +2,8 @@
 
 Every instruction goes to all three, which take it when they are done with the one before:
 
-* :class:`RightWalk` runs ahead: it loads a fold's words into the array while the fold before
-  streams by.
+* :class:`RightWalk` runs ahead: it begins to load a fold's words into the array while the fold
+  before streams by.
 * :class:`LeftWalk` keeps time.
 * :class:`SumsWalk` comes behind and writes what comes out.
 
@@ -12,12 +12,12 @@ the steps of a row tile and tile where sums are.  Counts are 1 or more.  Names a
 :mod:`...models.nm.program`.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.nm.config import NmConfig
-from ...models.nm.gemm_cycles import QUEUE
+from ...models.nm.gemm_cycles import QUEUE, load_pace
 from ...models.nm.program import COUNT_BITS, WIDTHS
 from .array import Array
 from .banks import left_read_layout, right_read_layout, sums_layout
@@ -31,9 +31,11 @@ GEMM = data.StructLayout(WIDTHS["gemm"])
 class RightWalk(Component):
     """Right words.
 
-    Weight-stationary: ``load`` words, each as soon as the shadow register that it is for is free.
-    After ``start``, with which a fold is swapped in, the first one is, and another one every
-    ``row_skew - 1`` cycles; ``loaded``: the fold's last word is loaded now, or was.
+    Weight-stationary: ``load`` words, one every :func:`~thresher.models.nm.gemm_cycles.load_pace`
+    cycles.  A fold's first word comes as long after the ``start`` of the fold before, with which
+    that is swapped in, as that one's words could take.  ``loaded``: the fold may start, now or
+    later, for its other words come in time; where a sum takes but a cycle through a cluster, they
+    come before.
 
     Output-stationary: the present word where ``used``; ``moved`` goes on to the next one, also with
     ``again`` to the first, also with ``done`` to the next instruction.
@@ -43,7 +45,8 @@ class RightWalk(Component):
 
     def __init__(self, config: NmConfig, row_skew: int):
         self.config = config
-        self._pace = row_skew - 1
+        self._pace = load_pace(config)
+        self._all_first = row_skew == 1
         super().__init__(
             {
                 "i": In(stream.Signature(GEMM)),
@@ -63,12 +66,11 @@ class RightWalk(Component):
         jump = Signal.like(address, reset_less=True)  # from a fold's last word to the next tile's
         folds, tiles, again = (Signal(COUNT_BITS, name=n, reset_less=True) for n in "fta")
         g = Signal(range(clusters))
-        full = Signal()  # all words of a fold wait
-        load, free, word_over, over = Signal(), Signal(), Signal(), Signal()
+        full, odd = Signal(), Signal()  # a fold may start; of the fold whose words come
+        load, word_over, over = Signal(), Signal(), Signal()
         m.d.comb += [
-            free.eq(Mux(g == 0, ~full, self._opened(m, g))),
-            self.loaded.eq(full | word_over),
-            load.eq(active & ~output & free),
+            self.loaded.eq(full | (word_over if self._all_first else load & (g == 0))),
+            load.eq(active & ~output & ~self._waits(m, g, full, load & ~word_over)),
             word_over.eq(load & (g == clusters - 1)),
             over.eq(Mux(output, self.moved & self.done, word_over & (tiles == 0) & (folds == 0))),
             self.i.ready.eq(~active | over),
@@ -76,9 +78,11 @@ class RightWalk(Component):
         m.d.sync += [
             self.read.valid.eq(load | self.used),
             self.read.load.eq(load),
+            self.read.odd.eq(odd),
             address.eq(here),
+            full.eq(self.loaded & ~self.start),
+            odd.eq(odd ^ word_over),
         ]
-        m.d.sync += full.eq(self.loaded & ~self.start)
         with m.If(load):
             m.d.sync += [here.eq(here + 1), g.eq(g + 1)]
         with m.If(word_over):
@@ -105,23 +109,19 @@ class RightWalk(Component):
             ]
         return m
 
-    def _opened(self, m: Module, g) -> Signal:
-        """Whether the shadow register of cluster ``g > 0`` is free."""
-        clusters, pace = self.config.clusters, self._pace
-        opened = Signal()
-        if pace <= 1:
-            m.d.comb += opened.eq(1)
-            return opened
-        count = Signal(range(clusters + 1), init=clusters)
-        timer = Signal(range(pace))
-        m.d.comb += opened.eq(g < count)
-        with m.If(self.start):
-            m.d.sync += [count.eq(1), timer.eq(pace - 1)]
-        with m.Elif(timer != 0):
-            m.d.sync += timer.eq(timer - 1)
-        with m.Elif(count != clusters):
-            m.d.sync += [count.eq(count + 1), timer.eq(pace - 1)]
-        return opened
+    def _waits(self, m: Module, g, full, paced) -> Value:
+        """Whether word g must wait: the first for shadow registers, others for the pace."""
+        period = (self.config.clusters - 1) * self._pace + 1
+        since, gap = Signal(range(period)), Signal(range(self._pace))
+        with m.If(self.start & (not self._all_first)):
+            m.d.sync += since.eq(period - 1)
+        with m.Elif(since != 0):
+            m.d.sync += since.eq(since - 1)
+        with m.If(paced):
+            m.d.sync += gap.eq(self._pace - 1)
+        with m.Elif(gap != 0):
+            m.d.sync += gap.eq(gap - 1)
+        return Mux(g == 0, full | (since != 0), gap != 0)
 
 
 class LeftWalk(Component):

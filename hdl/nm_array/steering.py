@@ -13,12 +13,16 @@ LATENCY = 2
 ORDERS = {"valid": 1, "swap": 1, "first": 1, "last": 1, "output": 1}
 """What comes with a left word."""
 
+RIGHT = {"valid": 1, "load": 1, "odd": 1}
+"""What comes with a right word; ``odd``, where it is to be loaded, changes from fold to fold."""
+
 
 class Steering(Component):
     """Steps of the row's MACs in column 0; those of a column further are a cycle later.
 
     ``left`` comes ``LATENCY`` cycles before the word is at the cluster; ``right`` as the right word
-    is there, and goes on to the row below without what this one captured.  ``moved``: there is a
+    is there, and goes on to the row below without what this one captured: of each fold, the first
+    that comes.  ``moved``: there is a
     sum below the cluster, of a word that was not ``output``.
 
     When the last MAC of the column has kept its sums (``kept``, as long as that takes, comes to all
@@ -29,7 +33,7 @@ class Steering(Component):
 
     def __init__(self, config: NmConfig):
         self.config = config
-        right = data.StructLayout({"valid": 1, "load": 1})
+        right = data.StructLayout(RIGHT)
         super().__init__(
             {
                 "left": In(data.StructLayout(ORDERS)),
@@ -49,7 +53,7 @@ class Steering(Component):
         left, turns = self.left, self.config.interleave
         swap = delayed(m, left.valid & left.swap, LATENCY, reset=True)
         stays = delayed(m, left.valid & left.output, LATENCY, reset=True)
-        load, put = self._load(m, swap), swap | stays
+        load, put = self._load(m), swap | stays
         ends = delayed(m, left.valid & left.output & left.last, LATENCY, reset=True)
         late = Cluster.latency
         above = delayed(m, ~left.output, LATENCY + late)
@@ -73,15 +77,15 @@ class Steering(Component):
         self._drain(m)
         return m
 
-    def _load(self, m: Module, swap):
+    def _load(self, m: Module):
         """Whether the shadow register takes the right word."""
         right = self.right
-        full, captures = Signal(), Signal()
-        m.d.comb += captures.eq(right.valid & right.load & (swap | ~full))
+        odd, captures = Signal(), Signal()  # of the fold that is next here
+        m.d.comb += captures.eq(right.valid & right.load & (right.odd == odd))
         m.d.sync += [
-            full.eq(captures | full & ~swap),
+            odd.eq(odd ^ captures),
+            self.right_o.eq(right),
             self.right_o.valid.eq(right.valid & ~captures),
-            self.right_o.load.eq(right.load),
         ]
         return captures | right.valid & ~right.load
 

@@ -3,8 +3,8 @@
 All times are cycles of one clock.  Names as in :mod:`.program`; ``skew = N * I``.  A fold and tile
 whose weights are stationary, or a row tile and tile whose sums are, is a *pass*; passes begin
 
-* weight-stationary: ``max(rows, (G - 1) * max(1, skew - 1) + 1)`` cycles apart, for the next one's
-  words must be loaded meanwhile; where a fold goes on from the sums of the one before, the same
+* weight-stationary: ``max(rows, (G - 1) * load_pace + 1)`` cycles apart, for the next one's words
+  must be loaded meanwhile; where a fold goes on from the sums of the one before, the same
   tile's passes are ``R * I + 3`` apart at least;
 * output-stationary: ``max(steps, R) * I`` cycles apart with ``steps = folds * repeat``, for sums
   of the one before drain meanwhile.
@@ -23,14 +23,22 @@ TOP_OFFSET = 5
 """Cycles from a left word to the sum that it is added to, at the edges of the array."""
 
 
+def load_pace(config: NmConfig) -> int:
+    """Cycles from one right word of a fold to the next.
+
+    Half of those that a sum takes from cluster to cluster.  So a fold may begin with its first
+    word, and the last comes half of the way ahead of the sums; and when that has come, the next
+    fold's may: as they go down, the clusters' words of the fold before go to work.
+    """
+    return max(1, config.kept * config.interleave // 2)
+
+
 @dataclass(frozen=True)
 class Timing:
     """What the array's shape makes of it; equal to the properties of ``hdl.nm_array``'s array."""
 
     weight_latency: int
     """Cycles from a left word's entry to its sum's exit."""
-    fold_period: int
-    """Cycles, at least, from one fold's first word to the next one's, in which words are loaded."""
     output_latency: int
     """Cycles from the entry of the first word that is a tile's last to the exit of a sum."""
     tile_period: int
@@ -43,7 +51,6 @@ class Timing:
         finished = config.clusters - 1 + (config.kept - 1) * turns
         return cls(
             weight_latency=TOP_OFFSET + config.rows * turns + 1,
-            fold_period=(config.clusters - 1) * max(1, config.kept * turns - 1) + 1,
             output_latency=TOP_OFFSET + finished + 2 * turns + 1,
             tile_period=config.rows * turns,
         )
@@ -72,6 +79,9 @@ class GemmCycles:
     def __init__(self, config: NmConfig):
         self.config = config
         self.timing = Timing.of(config)
+        self._loading = (config.clusters - 1) * load_pace(config)
+        # Where sums are as fast as right words, all of these come before a fold begins.
+        self._before_start = self._loading if config.kept * config.interleave == 1 else 0
         self._popped = [-1] * QUEUE  # when the latest instructions left the queue for sums
         self._taken = self._right_free = self._left_free = self._written = -1
         self._start: int | None = None  # of the latest pass of weights
@@ -106,21 +116,22 @@ class GemmCycles:
     def _weight(self, gemm: Gemm, ready: int, loads: int, follows: bool) -> tuple[int, int, int]:
         """First and last decision to read a left word; last write in the first column."""
         apart = self.config.rows * self.config.interleave + 3
-        loaded = loads + self.config.clusters - 1
+        period = self._loading + 1
+        after = period - self._before_start  # a start, the next fold's first word comes
         if self._start is not None:
-            loaded = max(loaded, self._start + self.timing.fold_period)
-        start = max(ready, loaded)
+            loads = max(loads, self._start + after)
+        start = max(ready, loads + self._before_start)
         if follows:
             start = max(start, self._fold + apart)
-        period = max(gemm.rows, self.timing.fold_period)
-        folds_apart = max(gemm.tiles * period, apart)
+        passes_apart = max(gemm.rows, period)
+        folds_apart = max(gemm.tiles * passes_apart, apart)
         self._fold = start + (gemm.folds - 1) * folds_apart
-        self._start = self._fold + (gemm.tiles - 1) * period
-        if gemm.tiles > 1:  # words of the last pass are loaded from the start of the one before on
-            loaded = self._start - period + self.timing.fold_period
+        self._start = self._fold + (gemm.tiles - 1) * passes_apart
+        if gemm.tiles > 1:  # words of the last pass are loaded a while after the one before began
+            loads = self._start - passes_apart + after
         elif gemm.folds > 1:
-            loaded = self._start - folds_apart + self.timing.fold_period
-        self._right_free = loaded
+            loads = self._start - folds_apart + after
+        self._right_free = loads + self._loading
         last = self._start + gemm.rows - 1
         return start, last, last + 2 + self.timing.weight_latency
 

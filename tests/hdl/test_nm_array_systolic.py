@@ -127,6 +127,10 @@ class Trace:
     end: int = 0
     _swap: int | None = None
     """When the last fold's first word came."""
+    _loaded: int = -1
+    """When the last fold's last right word came."""
+    _odd: int = 0
+    """Of the next fold."""
     _fold: int | None = None
     """When the last fold's last word came."""
     _tile: int | None = None
@@ -166,33 +170,38 @@ class Trace:
             for name, bit in {"valid": 1, "swap": 0, **orders}.items():
                 row[name][0] = bit
 
-    def _put_right(self, t: int, index: np.ndarray, value: np.ndarray, load: int) -> None:
+    def _put_right(self, t: int, index: np.ndarray, value: np.ndarray, **orders: int) -> None:
         right = self.given["right"]
         entries = index << self.config.element_bits | value
         for c, word in enumerate(entries):
             right["entries"][t + c, c] = word
-        right["valid"][t, 0], right["load"][t, 0] = 1, load
+        for name, bit in {"valid": 1, **orders}.items():
+            right[name][t, 0] = bit
 
     def fold(self, rows: int) -> None:
         """Rows of left words by G right words of each column, which have ascending indices."""
         c, array, skew = self.config, self.array, self.array.row_skew
-        opens = np.zeros(c.clusters, int)
+        after = np.arange(c.clusters) * (skew - 1)
+        opens = np.full(c.clusters, self._loaded + 1)
+        period = self._apart("fold_period")
         begin = c.clusters - 1
         if self._swap is not None:
             assert self._fold is not None
-            begin = max(self._fold + 1, self._swap + self._apart("fold_period"))
-            opens = self._swap + 1 + np.arange(c.clusters) * (skew - 1)
+            begin = max(self._fold + 1, self._swap + period)
+            opens = np.maximum(opens, self._swap + 1 + after)
         if self._tile is not None:
             begin = max(begin, self._tile + self._apart("output_to_weight"))
             opens = np.maximum(opens, self._tile + 1)
         t = begin + self._patience(20)
         index, value = self._entries(c.clusters, ascending=True)
-        came = -1
+        # In time for its own cluster, for those after it, and for the next fold's words to be.
+        room = np.arange(c.clusters) - c.clusters
+        latest = t + np.minimum(after if skew > 1 else room + 1, room + period)
         for g in range(c.clusters):
-            latest = t - (c.clusters - 1 - g)
-            earliest = min(max(opens[g], came + 1), latest)
-            came = int(self.rng.integers(earliest, latest + 1))
-            self._put_right(came, index[g], value[g], load=1)
+            earliest = min(max(opens[g], self._loaded + 1), latest[g])
+            self._loaded = int(self.rng.integers(earliest, latest[g] + 1))
+            self._put_right(self._loaded, index[g], value[g], load=1, odd=self._odd)
+        self._odd = 1 - self._odd
         self._swap = t
         for row in range(rows):
             words = self.numbers.draw(c.clusters, c.group)
@@ -228,7 +237,9 @@ class Trace:
             repeated = self.rng.random() < 0.5
             for turn in range(turns):
                 if turn == 0 or repeated:
-                    self._put_right(came if step + turn == 0 else t, index[step], value[step], 0)
+                    self._put_right(
+                        came if step + turn == 0 else t, index[step], value[step], load=0
+                    )
                 words = self.numbers.draw(c.clusters, c.group)
                 orders = {"first": step == 0, "last": step == steps - 1, "output": 1}
                 self._put_left(t, 1, words, swap=0, **orders)
