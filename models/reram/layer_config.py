@@ -165,4 +165,8 @@ class ReramLayerConfig(ReramConfig):
                 f"padding = {self.padding} leaves windows of a kernel of {self.kernel} with "
                 f"nothing but padding; at most {self.kernel - 1}"
             )
+        if self.activation == "none" and self.output_bits < 2:
+            raise ValueError(
+                "output_bits = 1 is a sign without a magnitude; set 2 or more, or activation = relu"
+            )
         return self
