@@ -9,11 +9,9 @@
 #include <cstring>
 #include <vector>
 
-// As in kernel.py.
-struct Shape {
-    int64_t planes, fragments, rows, slices, outputs, input_bits, cell_bits, top, adc_top, fraction,
-        skip, noise, noise_fraction, seed;
-};
+#include "read.h"
+
+using reram::Shape;
 enum Skip { NONE, LEADING, ANY };
 
 // One plane of one fragment.
@@ -59,16 +57,13 @@ struct Fragment {
             if (thresholds) {
                 for (int64_t n = 0; n < s.outputs; n++) {
                     const int32_t* low = thresholds + int64_t(adc[at + n]) * s.adc_top;
-                    const int32_t near = (int32_t(sum[n]) + half) >> fraction;
-                    int32_t code = std::min(std::max(near, 0), top);
-                    while (code < top && low[code] <= sum[n]) code++;  // mostly at once
-                    while (code > 0 && low[code - 1] > sum[n]) code--;
+                    const int32_t code = reram::converted(sum[n], low, half, fraction, top);
                     total[n] += (one[n] * driven + per[n] * code) << shift;
                 }
             } else {
                 for (int64_t n = 0; n < s.outputs; n++) {
-                    const int32_t code = (int32_t(sum[n]) + half) >> fraction;
-                    total[n] += (one[n] * driven + per[n] * std::min(std::max(code, 0), top)) << shift;
+                    const int32_t code = reram::nearest(sum[n], half, fraction, top);
+                    total[n] += (one[n] * driven + per[n] * code) << shift;
                 }
             }
         }
@@ -140,15 +135,6 @@ static void gather(const Shape& s, int64_t batch, const uint16_t* inputs, const 
     }
 }
 
-// The noise of one read: SplitMix64 of its index, as in array.py.
-static inline int64_t noise(const Shape& s, const int32_t* deviates, uint64_t index) {
-    uint64_t z = (index + uint64_t(s.seed) * 0xBF58476D1CE4E5B9ull) * 0x9E3779B97F4A7C15ull;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    z ^= z >> 31;
-    return (int64_t(deviates[z >> 48]) * s.noise) >> s.noise_fraction;
-}
-
 template <typename Level>
 static void direct(const Shape& s, int64_t batch, int64_t first, const uint16_t* inputs,
                    const Level* cells, const uint8_t* flipped, const int8_t* signs,
@@ -194,10 +180,9 @@ static void direct(const Shape& s, int64_t batch, int64_t first, const uint16_t*
                     }
                     std::fill(total.begin(), total.end(), 0);
                     if (s.noise) {
-                        const uint64_t place = ((first + i) * s.planes + p) * s.fragments + f;
-                        const uint64_t index = (place * s.input_bits + b) * columns;
+                        const uint64_t index = reram::first_read(s, first + i, p, f, b);
                         for (int64_t c = 0; c < columns; c++)
-                            noisy[c] = int32_t(sums[c] + noise(s, deviates, index + c));
+                            noisy[c] = sums[c] + reram::noise(s, deviates, index + c);
                         fragment.decode(noisy.data(), driven, total.data());
                     } else {
                         fragment.decode(sums.data(), driven, total.data());

@@ -27,6 +27,7 @@ TABLE_ROWS = 8
 # -fwrapv: negative numbers are shifted left.
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fwrapv", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("kernel.cpp")
+_HEADER = Path(__file__).with_name("read.h")
 _BLOCK = 16
 """Outputs of a table are filled up to a multiple of it."""
 _SKIP = {"none": 0, "leading": 1, "any": 2}
@@ -121,7 +122,8 @@ def library() -> ctypes.CDLL:
             "`apt install g++`), set CXX, or take how='numpy'"
         )
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    parts = (_SOURCE.read_text(encoding="utf-8"), *_FLAGS, compiler, version, _processor())
+    sources = (path.read_text(encoding="utf-8") for path in (_SOURCE, _HEADER))
+    parts = (*sources, *_FLAGS, compiler, version, _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     given = os.environ.get("THRESHER_CACHE")
     folder = Path(given).expanduser() if given else user_cache_path("thresher") / "builds"
