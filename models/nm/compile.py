@@ -67,6 +67,17 @@ def compile_product(
     return compiler.program()
 
 
+def clear(config: NmConfig, zeros: int) -> list[Instruction]:
+    """The program that fills the left memory with the beat at ``zeros``, which is one of zeros.
+
+    Groups that pad a fold are not loaded.  Their weights are 0, and so are products with what is
+    left of earlier operands, but not if that is infinite or not a number: to be run before the
+    first product, and after a step that overflowed.
+    """
+    pattern = Pattern(zeros, ((config.left_depth, 0), (config.clusters // config.port_words, 0)))
+    return [Load(pattern=pattern, rows=config.left_depth, groups=config.clusters), Fence()]
+
+
 class Compiler:
     """Collects products, which run one after the other without a pause, into a program."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from thresher.models.nm import tensors
-from thresher.models.nm.compile import Compiler, Tiling, TilingError
+from thresher.models.nm.compile import Compiler, Tiling, TilingError, clear
 from thresher.models.nm.config import NmConfig
 from thresher.models.nm.execute import Trace, addresses, execute
 from thresher.models.nm.layers import Layer, linear
@@ -156,6 +156,24 @@ def test_floating_sums_do_not_depend_on_tiles():
     mask = forward_mask(torch.tensor(w), 2, 4).numpy()
     want = x[:, :, 0, 0].astype(np.float64) @ np.where(mask, w, 0)[:, :, 0, 0].T
     np.testing.assert_allclose(found[0][:, :, 0, 0], want, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_infinities_of_earlier_operands_are_cleared(cleared: bool):
+    config = SMALL.replace(format="fp16", add_stages=3, rows=8)
+    operands = Operands(config, linear("linear", 4, 8, 8))  # 2 groups, in folds of 4
+    memory = np.zeros((operands.end + 2, config.beat_bits // 32), np.uint32)
+    memory[-1] = 0x7C007C00
+    x, w = np.ones((8, 4, 1, 1), np.float16), np.ones((8, 4, 1, 1), np.float32)
+    tensors.put_input(operands, memory, x)
+    tensors.put_weights(operands, memory, w, w)
+    compiler, forward = Compiler(config, operands), operands.forward()
+    compiler.add(forward, tiling(config, forward, operands))
+    overflow = clear(config, operands.end + 1)
+    program = overflow + (clear(config, operands.end) if cleared else []) + compiler.program()
+    execute(config, program, memory)
+    found = tensors.output(operands, memory)
+    assert np.all(found == 2) if cleared else np.isnan(found).any()
 
 
 def test_units_may_run_ahead_as_far_as_semaphores_let_them():
