@@ -7,7 +7,7 @@ No word is read while it is written: programs order that by semaphores.
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Member, Out
 
 from ...models.nm.config import NmConfig
 from ..lib.memory import Ram
@@ -30,6 +30,16 @@ def sums_layout(config: NmConfig) -> data.StructLayout:
     """A row of sums to read or write, one in each column; the ``last`` of an instruction."""
     address = range(config.sums_depth)
     return data.StructLayout({"address": address, "half": 1, "valid": 1, "last": 1})
+
+
+def sums_members(config: NmConfig) -> dict[str, Member]:
+    """Of who reads sums through :class:`SumsBanks`' second port: data a cycle after the request."""
+    return {
+        "sums_en": Out(1),
+        "sums_half": Out(1),
+        "sums_address": Out(range(config.sums_depth)),
+        "sums_data": In(data.ArrayLayout(32, config.columns)),
+    }
 
 
 class LeftBanks(Component):

@@ -13,6 +13,7 @@ from ...models.nm.port_cycles import STORE_AHEAD, STORE_FORMATS, STORE_LATENCY, 
 from ...models.nm.program import ADDRESS_BITS, COUNT_BITS, LOOPS, WIDTHS
 from ..lib.fifo import Fifo
 from .addresses import Addresses, pattern_layout
+from .banks import sums_members
 from .convert import narrow
 from .load import beat_layout
 
@@ -45,10 +46,7 @@ class Store(Component):
         super().__init__(
             {
                 "i": In(stream.Signature(STORE)),
-                "sums_en": Out(1),
-                "sums_half": Out(1),
-                "sums_address": Out(range(config.sums_depth)),
-                "sums_data": In(data.ArrayLayout(32, config.columns)),
+                **sums_members(config),
                 "write": Out(stream.Signature(write_layout(config))),
                 "finished": Out(1),
             }
@@ -119,10 +117,7 @@ class _Rows(Component):
         super().__init__(
             {
                 "i": In(stream.Signature(STORE)),
-                "sums_en": Out(1),
-                "sums_half": Out(1),
-                "sums_address": Out(range(config.sums_depth)),
-                "sums_data": In(data.ArrayLayout(32, config.columns)),
+                **sums_members(config),
                 "o": Out(stream.Signature(_row_layout(config))),
             }
         )

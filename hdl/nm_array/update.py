@@ -16,6 +16,7 @@ from ..sore.along import Along
 from ..sore.layout import entries_layout, weights_layout
 from ..wuve.lanes import REGISTER_MEMBERS, Lanes
 from ..wuve.layout import updated_layout
+from .banks import sums_members
 from .load import beat_layout
 from .store import write_layout
 from .transpose import Transpose
@@ -50,10 +51,7 @@ class UpdateUnit(Component):
             {
                 "i": In(stream.Signature(data.StructLayout(WIDTHS["update"]))),
                 "masters": In(stream.Signature(beat_layout(config))),
-                "sums_en": Out(1),
-                "sums_half": Out(1),
-                "sums_address": Out(range(config.sums_depth)),
-                "sums_data": In(data.ArrayLayout(32, config.columns)),
+                **sums_members(config),
                 "write": Out(stream.Signature(write_layout(config))),
                 "finished": Out(1),
             }

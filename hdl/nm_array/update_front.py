@@ -8,6 +8,7 @@ from ...models.nm.config import NmConfig
 from ...models.nm.program import COUNT_BITS, WIDTHS
 from ...models.nm.update_cycles import MASTER_BITS, in_flight, row_beats, row_lanes, wuve_config
 from ..wuve.layout import weights_layout
+from .banks import sums_members
 from .load import beat_layout
 from .update_writes import JOB, MODE
 
@@ -27,10 +28,7 @@ class Front(Component):
             {
                 "i": In(stream.Signature(data.StructLayout(WIDTHS["update"]))),
                 "masters": In(stream.Signature(beat_layout(config))),
-                "sums_en": Out(1),
-                "sums_half": Out(1),
-                "sums_address": Out(range(config.sums_depth)),
-                "sums_data": In(data.ArrayLayout(32, config.columns)),
+                **sums_members(config),
                 "jobs": Out(stream.Signature(JOB)),
                 "mode": Out(MODE),
                 "clear": Out(1),
