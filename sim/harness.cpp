@@ -236,6 +236,9 @@ int guarded(Simulation* s, Body body) {
 
 API Simulation* thresher_open() { return new Simulation; }
 API void thresher_close(Simulation* s) { delete s; }
+API void thresher_arguments(Simulation* s, int count, const char** words) {
+    s->context.commandArgs(count, words);
+}
 API const char* thresher_error(Simulation* s) { return s->error.c_str(); }
 
 // Waveform of cycles [begin, end).

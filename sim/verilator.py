@@ -7,7 +7,7 @@ independent of each other, and the interpreter lock is free while they run.
 
 import ctypes as c
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from os import fsencode
 from pathlib import Path
@@ -31,6 +31,7 @@ from .run import (
     trace_format,
     waiting,
 )
+from .substitute import Substitute
 
 _MORE, _COMPLETE, _HANG, _SURPLUS, _FAILED = range(5)
 _SLICE_SECONDS = 0.2
@@ -73,6 +74,11 @@ class Instance:
     def cycle(self) -> int:
         """Cycles since reset was released."""
         return self._library.thresher_cycle(self._open)
+
+    def arguments(self, words: Sequence[str]) -> None:
+        """What ``$value$plusargs`` finds; before the first cycle."""
+        given = [fsencode(word) for word in ("top", *words)]
+        self._library.thresher_arguments(self._open, len(given), (c.c_char_p * len(given))(*given))
 
     def trace(self, wave: Wave) -> None:
         """Write a waveform from now on; the build must have been made for its format."""
@@ -132,14 +138,17 @@ def run(
     expect: Mapping[str, int],
     *,
     verilog: str | None = None,
+    substitutes: Sequence[Substitute] = (),
     **options: Unpack[Options],
 ) -> Run:
     """Simulate ``component``; see :class:`~thresher.sim.run.Backend`.
 
-    ``verilog`` runs in place of the component's own (:func:`~thresher.sim.build.build`).
+    ``verilog`` runs in place of the component's own, ``substitutes`` in place of its modules
+    (:func:`~thresher.sim.build.build`).
     """
     task = job(component, inputs, expect, **options)
-    with Instance(build(component, trace_format(task.wave), verilog)) as instance:
+    with Instance(build(component, trace_format(task.wave), verilog, substitutes)) as instance:
+        instance.arguments([word for part in substitutes for word in part.arguments])
         return _run(instance, task)
 
 
@@ -229,6 +238,7 @@ def _load(library: Path) -> c.CDLL:
     for name, result, *arguments in (
         ("open", simulation),
         ("close", None, simulation),
+        ("arguments", None, simulation, c.c_int, c.c_void_p),
         ("error", c.c_char_p, simulation),
         ("trace", c.c_int, simulation, c.c_char_p, c.c_int64, c.c_int64),
         ("trace_close", None, simulation),

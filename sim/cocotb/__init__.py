@@ -7,7 +7,7 @@ beat against while the simulation runs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
@@ -33,6 +33,7 @@ from ..run import (
     trace_format,
     waiting,
 )
+from ..substitute import Substitute
 from .simulator import executable, launch
 
 
@@ -50,15 +51,18 @@ def run(
     expect: Mapping[str, int],
     *,
     golden: Mapping[str, Words] | None = None,
+    substitutes: Sequence[Substitute] = (),
     **options: Unpack[Options],
 ) -> Run:
     """Simulate ``component``; see :class:`~thresher.sim.run.Backend`.
+
+    ``substitutes`` run in place of its modules (:func:`~thresher.sim.build.build`).
 
     Writes whole waveforms only.  Raises :class:`MismatchError` at the first output beat
     that is not as in ``golden``.
     """
     task = job(component, inputs, expect, **options)
-    return _run(component, task, _streams(task), golden or {}, [])
+    return _run(component, task, _streams(task), golden or {}, [], substitutes)
 
 
 def run_axi(
@@ -116,6 +120,7 @@ def _run(
     streams: list[dict[str, Any]],
     golden: Mapping[str, Words],
     table: list[dict[str, Any]],
+    substitutes: Sequence[Substitute] = (),
 ) -> Run:
     wave = task.wave
     if wave is not None and (wave.begin or wave.end is not None):
@@ -123,7 +128,8 @@ def _run(
     if unknown := set(golden) - set(task.expect):
         raise ValueError(f"no output called {', '.join(sorted(unknown))}")
     visible = [pin.name for pin in pins(ports(top))]
-    program = executable(top, visible, trace_format(wave))
+    program = executable(top, visible, trace_format(wave), substitutes)
+    given = [word for part in substitutes for word in part.arguments]
     orders = {
         "streams": streams,
         "map": table,
@@ -142,7 +148,7 @@ def _run(
     with TemporaryDirectory(prefix="thresher-") as scratch:
         folder = Path(scratch)
         np.savez(folder / "job.npz", **arrays)
-        launch(program, folder, wave.path if wave else None, task.progress)
+        launch(program, folder, wave.path if wave else None, task.progress, given)
         with np.load(folder / "result.npz") as file:
             found = dict(file)
     outcome = json.loads(str(found["outcome"]))

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -23,13 +23,19 @@ from ..build import (
     runtime,
     verilate,
 )
+from ..substitute import Substitute, substituted
 from ..toolchain import ToolMissing, compiler, verilator
 
 _RUNTIME = ("verilated", "verilated_threads", "verilated_vpi")
 _HERE = Path(__file__).parent
 
 
-def executable(component: Component, names: list[str], trace: Trace = "") -> Path:
+def executable(
+    component: Component,
+    names: list[str],
+    trace: Trace = "",
+    substitutes: Sequence[Substitute] = (),
+) -> Path:
     """Compile ``component``, or find it in the cache; ``names`` are the ports to be seen.
 
     Nothing but the ports is public: making all signals so, as cocotb's own runner
@@ -52,8 +58,9 @@ def executable(component: Component, names: list[str], trace: Trace = "") -> Pat
             folder = Path(scratch)
             public = [f'public_flat_rw -module "top" -var "{name}"\n' for name in names]
             (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(public))
-            text = write(netlist(component))
+            text = substituted(write(netlist(component)), substitutes)
             sources = verilate(text, folder, trace, ["--vpi", folder / "ports.vlt"])
+            sources += [source for substitute in substitutes for source in substitute.sources]
             main = share / "lib" / "verilator" / "verilator.cpp"
             objects = compile_model([*sources, main], folder, trace)
             objects += common.result().glob("*.o")
@@ -67,14 +74,19 @@ def executable(component: Component, names: list[str], trace: Trace = "") -> Pat
                 ]
             )  # fmt: skip
 
-    key = cache.key("cocotb", *fingerprint(trace), *versions, *names, netlist(component))
+    others = [part for substitute in substitutes for part in substitute.parts]
+    key = cache.key("cocotb", *fingerprint(trace), *versions, *names, netlist(component), *others)
     return cache.get(key, make) / "top"
 
 
 def launch(
-    program: Path, folder: Path, wave: Path | None, progress: Callable[[int], object]
+    program: Path,
+    folder: Path,
+    wave: Path | None,
+    progress: Callable[[int], object],
+    arguments: Sequence[str] = (),
 ) -> None:
-    """Run the bench of ``inside.py`` in ``folder``.
+    """Run the bench of ``inside.py`` in ``folder``; ``arguments`` are the simulator's.
 
     Raises :class:`RuntimeError` with the simulator's words where it leaves no result.
     """
@@ -108,7 +120,7 @@ def launch(
         os.fdopen(receive) as cycles,
         log.open("w") as output,
         subprocess.Popen(
-            [program, *tracing],
+            [program, *tracing, *arguments],
             cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, pass_fds=[send],
         ) as process,
