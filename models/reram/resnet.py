@@ -94,8 +94,13 @@ class ResNet:
             beside = layer(shortcut, x) if shortcut in self.convolutions else x
             x = layer(f"{block}conv1", x).relu()
             x = (layer(f"{block}conv2", x) + beside).relu()
-        state = self._state
-        return x.mean((2, 3)) @ state["classifier.2.weight"].T + state["classifier.2.bias"]
+        weight, bias = self.classifier
+        return x.mean((2, 3)) @ weight.T + bias
+
+    @property
+    def classifier(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight [10, features] and bias of the layer behind the convolutions."""
+        return self._state["classifier.2.weight"], self._state["classifier.2.bias"]
 
     def largest(self, pixels: torch.Tensor) -> dict[str, float]:
         """The largest magnitude that enters each convolution."""
