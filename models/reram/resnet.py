@@ -113,20 +113,28 @@ class ResNet:
         self(pixels, convolve)
         return found
 
-    def _folded(self, name: str) -> Convolution:
-        state = self._state
+    def weight(self, name: str) -> torch.Tensor:
+        """Of a convolution, as it was trained: float32 [outputs, channels, size, size]."""
+        return self._state[f"{name}.weight"]
+
+    def norm(self, name: str) -> dict[str, torch.Tensor]:
+        """The state of the batch norm behind a convolution."""
         if name.endswith("downsample.0"):
             norm = name.removesuffix("0") + "1"
         else:
             head, _, last = name.rpartition("conv")
             norm = f"{head}bn{last}"
-        scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-5).sqrt()
-        weight = state[f"{name}.weight"]
+        parts = ("weight", "bias", "running_mean", "running_var")
+        return {part: self._state[f"{norm}.{part}"] for part in parts}
+
+    def _folded(self, name: str) -> Convolution:
+        norm, weight = self.norm(name), self.weight(name)
+        scale = norm["weight"] / (norm["running_var"] + 1e-5).sqrt()
         halved = weight.shape[0] == 2 * weight.shape[1]  # where channels double
         return Convolution(
             name,
             weight * scale[:, None, None, None],
-            state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale,
+            norm["bias"] - norm["running_mean"] * scale,
             2 if halved else 1,
         )
 

@@ -1,29 +1,21 @@
-"""Networks of the sweeps as modules whose ReLUs are modules, batch norm folded."""
+"""Networks of the sweeps as modules whose ReLUs are modules."""
 
-import torch
 from torch import Tensor, nn
 
-from ..resnet import Convolution, ResNet
+from ..resnet import ResNet
 
 
 class Residual(nn.Module):
     """:class:`..resnet.ResNet`, computing the same in floating point."""
 
-    def __init__(self, network: ResNet) -> None:
+    def __init__(self, network: ResNet, folded: bool = True) -> None:
+        """Batch norm is ``folded`` into weights, which sets each filter's scale, or stays."""
         super().__init__()
-        layers = network.convolutions
-        self.first = _convolution(layers["conv1"])
+        names = [name.removesuffix("conv1") for name in network.convolutions]
+        self.first = _convolution(network, "conv1", folded)
         self.activation = nn.ReLU()
-        names = [name.removesuffix("conv1") for name in layers if name.endswith(".conv1")]
         self.blocks = nn.Sequential(
-            *[
-                _Block(
-                    layers[f"{name}conv1"],
-                    layers[f"{name}conv2"],
-                    layers.get(f"{name}downsample.0"),
-                )
-                for name in names
-            ]
+            *[_Block(network, name, folded) for name in names if name.endswith(".")]
         )
         weight, bias = network.classifier
         self.classifier = nn.Linear(weight.shape[1], weight.shape[0])
@@ -36,23 +28,26 @@ class Residual(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(
-        self, first: Convolution, second: Convolution, shortcut: Convolution | None
-    ) -> None:
+    def __init__(self, network: ResNet, name: str, folded: bool) -> None:
         super().__init__()
-        self.first, self.inner = _convolution(first), nn.ReLU()
-        self.second, self.outer = _convolution(second), nn.ReLU()
-        self.shortcut = _convolution(shortcut) if shortcut else nn.Identity()
+        shortcut = f"{name}downsample.0"
+        self.first, self.inner = _convolution(network, f"{name}conv1", folded), nn.ReLU()
+        self.second, self.outer = _convolution(network, f"{name}conv2", folded), nn.ReLU()
+        beside = shortcut in network.convolutions
+        self.shortcut = _convolution(network, shortcut, folded) if beside else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(self.second(self.inner(self.first(x))) + self.shortcut(x))
 
 
-def _convolution(layer: Convolution) -> nn.Conv2d:
+def _convolution(network: ResNet, name: str, folded: bool) -> nn.Module:
+    layer = network.convolutions[name]
     outputs, inputs = layer.weight.shape[:2]
-    module = nn.Conv2d(inputs, outputs, layer.size, layer.stride, layer.size // 2)
-    with torch.no_grad():
-        module.weight.copy_(layer.weight)
-        assert module.bias is not None
-        module.bias.copy_(layer.bias)
-    return module
+    module = nn.Conv2d(inputs, outputs, layer.size, layer.stride, layer.size // 2, bias=folded)
+    if folded:
+        module.load_state_dict({"weight": layer.weight, "bias": layer.bias})
+        return module
+    module.load_state_dict({"weight": network.weight(name)})
+    norm = nn.BatchNorm2d(outputs)
+    norm.load_state_dict(network.norm(name), strict=False)
+    return nn.Sequential(module, norm)

@@ -31,7 +31,7 @@ def train(
     epochs: int = 8,
     batch: int = 64,
     rate: float = 0.01,
-    loss: float = 0.0025,
+    loss: float = 0.0,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[str], None] = lambda what: None,
