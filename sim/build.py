@@ -42,6 +42,8 @@ _RUNTIME: dict[Trace, tuple[str, ...]] = {
     "fst": ("verilated_fst_c",),
     "vcd": ("verilated_vcd_c",),
 }
+_OFTEN = 16
+"""Instances from which on a module's compilation counts for more than calls of it."""
 _UNITY_BYTES = 200_000
 """Smaller files of generated C++ are compiled together: headers dominate below."""
 
@@ -122,9 +124,18 @@ def verilate(
     """
     tool = verilator()
     (folder / "top.v").write_text(text)
+    (folder / "shared.vlt").write_text(_shared(text))
     tracing = (f"--trace-{trace}",) if trace else ()
-    call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, folder / "top.v"])
+    files = folder / "shared.vlt", folder / "top.v"
+    call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, *files])
     return sorted(folder.glob("Vtop*.cpp"))
+
+
+def _shared(text: str) -> str:
+    """Control file by which modules that a design has many of are compiled once, not inlined."""
+    modules = re.findall(r"^module (\w+)", text, re.M)
+    often = [name for name in modules if len(re.findall(rf"^  {name} ", text, re.M)) >= _OFTEN]
+    return "\n".join(["`verilator_config", *(f'no_inline -module "{name}"' for name in often), ""])
 
 
 def pins(known: Ports) -> tuple[Pin, ...]:
