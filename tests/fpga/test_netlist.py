@@ -25,16 +25,17 @@ DEVICES = ["ecp5-25k", "ice40-up5k", "gowin-9k"]
 SMALL = [name for name in ENGINES if "small" in engine(name).config.presets]
 
 
-HEAVY = ("wuve", "nm_array")
-"""Floating point in FP32: minutes each."""
+LIGHT = ("sparse_lstm", "amu", "sore")
+"""Seconds each; others take up to minutes."""
+
+FIRST = ("sparse_lstm", "ice40-up5k")
 
 
 def by_default():
-    """Every engine on every device; but for the first one, by default on one of them alone."""
+    """Every engine on every device; by default some on one of them, and the first on another."""
     for name in SMALL:
         for where in DEVICES:
-            quick = where == DEVICES[0] or (name, where) == (SMALL[0], DEVICES[1])
-            quick &= name not in HEAVY
+            quick = name in LIGHT if where == DEVICES[0] else (name, where) == FIRST
             yield pytest.param(name, where, marks=[] if quick else pytest.mark.slow)
 
 
