@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-
 from thresher.hdl.reram.readout import Readout
 from thresher.models.reram.layer_config import ReramLayerConfig
 
