@@ -101,14 +101,18 @@ class Kernel:
         return tables.astype(np.int16) if largest.max() < 1 << 15 and sums < 1 << 31 else tables
 
     def _shape(self, fraction: int = FRACTION, skip: int | None = None) -> Any:
-        mapping, config = self.chip.mapping, self.chip.mapping.config
-        values = (
-            config.planes, mapping.fragments, config.fragment_rows, config.slices,
-            mapping.outputs, config.input_bits, config.cell_bits, config.top, config.adc_top,
-            fraction, _SKIP[config.skip] if skip is None else skip, self.chip.noise,
-            NOISE_FRACTION, self.chip.seed,
-        )  # fmt: skip
+        values = shape_of(self.chip, fraction, skip)
         return (ctypes.c_int64 * len(values))(*values)
+
+
+def shape_of(chip: Chip, fraction: int = FRACTION, skip: int | None = None) -> tuple[int, ...]:
+    """The ``Shape`` in ``read.h``."""
+    mapping, config = chip.mapping, chip.mapping.config
+    return (
+        config.planes, mapping.fragments, config.fragment_rows, config.slices, mapping.outputs,
+        config.input_bits, config.cell_bits, config.top, config.adc_top, fraction,
+        _SKIP[config.skip] if skip is None else skip, chip.noise, NOISE_FRACTION, chip.seed,
+    )  # fmt: skip
 
 
 @cache
