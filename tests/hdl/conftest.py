@@ -1,5 +1,5 @@
-"""A small component with everything that a register table or a bus adapter must carry; and a
-bench for pipelines without streams."""
+"""A small component with everything that a register table or a bus adapter must carry; a design of
+several units; and a bench for pipelines without streams."""
 
 from typing import ClassVar
 
@@ -65,6 +65,36 @@ class Accumulator(wiring.Component):
 def accumulator():
     """The class :class:`Accumulator`."""
     return Accumulator
+
+
+class SideBySide(wiring.Component):
+    """Units with a stream ``i`` and a stream ``o``, in one design that is built once: those of
+    unit k are ``i_k`` and ``o_k``."""
+
+    def __init__(self, units):
+        self._units = units
+        super().__init__(
+            {
+                f"{port}_{k}": unit.signature.members[port]
+                for k, unit in enumerate(units)
+                for port in "io"
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for k, unit in enumerate(self._units):
+            m.submodules[f"unit_{k}"] = unit
+            for port in "io":
+                outside = wiring.flipped(getattr(self, f"{port}_{k}"))
+                wiring.connect(m, getattr(unit, port), outside)
+        return m
+
+
+@pytest.fixture(scope="session")
+def side_by_side():
+    """The class :class:`SideBySide`."""
+    return SideBySide
 
 
 @pytest.fixture
