@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.reram.layer_config import ReramLayerConfig
@@ -87,7 +88,7 @@ class Accumulator(Component):
         near_place = kept(Value.cast(self.place), "near_place")
         addend = kept(fit(_shifted(near, near_negative, far, 4), shape), "addend")
         carry, go = kept(near_negative, "carry"), kept(near_go, "added", reset=True)
-        place = kept(near_place, "added_place")
+        first, place = kept(near_first, "added_first"), kept(near_place, "added_place")
 
         before, after = Signal(shape), Signal(shape)
         rows = 1 << len(place)
@@ -102,22 +103,30 @@ class Accumulator(Component):
             drain.read_clear.eq(~self.select),
             self.sum.eq(drain.read_data),
         ]
-        if self.config.scan == 1:  # the next addition is to the same sum
-            first, running = kept(near_first, "added_first"), Signal(shape, reset_less=True)
-            m.d.comb += before.eq(Mux(first, 0, running))
-            with m.If(go):
-                m.d.sync += running.eq(after)
+        # The same sums again: a block RAM is read in one place only.
+        if self.config.scan < 3:  # they are needed before a block RAM has them
+            m.submodules.sums = memory = Memory(
+                shape=shape, depth=rows, init=[], attrs={"ram_style": "distributed"}
+            )
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [
+                write.en.eq(go),
+                write.addr.eq(place),
+                write.data.eq(after),
+                read.addr.eq(place),
+                before.eq(Mux(first, 0, read.data)),
+            ]
             return m
-        # The same rows again, since a block RAM is read in one place only.
-        m.submodules.sums = sums = Ram(shape, rows, collides=False, clear=True)
+        m.submodules.sums = sums = Ram(shape, rows, collides=False)
+        found = Signal(shape, reset_less=True)
         m.d.comb += [
             sums.write_en.eq(go),
             sums.write_addr.eq(place),
             sums.write_data.eq(after),
-            sums.read_addr.eq(near_place),
-            sums.read_clear.eq(near_first),
-            before.eq(sums.read_data),
+            sums.read_addr.eq(self.place),
+            before.eq(found),
         ]
+        m.d.sync += found.eq(Mux(near_first, 0, sums.read_data))
         return m
 
 

@@ -63,7 +63,10 @@ class Array(Component):
             m.d.comb += address.eq(Cat(self.column, base[place:]))
         m.d.sync += driven.eq(held)
         with m.If(self.sample):
-            m.d.sync += [held.eq(self.lines), base.eq(self.fragment * c.scan)]
+            m.d.sync += held.eq(self.lines)
+            # No multiplier, which tools would take for so little.
+            places = (n for n in range(c.scan.bit_length()) if c.scan >> n & 1)
+            m.d.sync += base.eq(tree_sum(self.fragment.shift_left(n) for n in places))
         for q in range(c.adcs):
             m.submodules[f"cells_{q}"] = cells = Ram(
                 self.levels_shape, max(depth, 2), collides=False
@@ -83,7 +86,7 @@ class Array(Component):
     def _convert(self, m: Module, levels: list[Value]) -> Value:
         """The saturated sum, in two cycles: that of neighbours is kept in between."""
         c = self.config
-        near = 1 << (c.fragment_rows.bit_length() // 2)
+        near = 2 if c.fragment_rows <= 16 else 8
         sums = []
         for first in range(0, c.fragment_rows, near):
             part = tree_sum(levels[first : first + near])

@@ -11,12 +11,14 @@ class Combine(Component):
     """``value`` = sum over slices s of ``read(s) << s*cell_bits``, inverted where ``negative``.
 
     ``read(s) = code``, or ``top*ones - code`` with ``flip``.  An output's codes come one after the
-    other, the lowest slice first.  ``value`` is there two cycles after the last of them, in the
-    cycle that ``more`` is low; high, that cycle, says that the next code is of the same output.
-    ``ones``, given times ``top``, and ``negative`` come with the codes.
+    other, the lowest slice first, with ``flip`` and ``negative``; ``ones``, which is given times
+    ``top``, comes a cycle later.  :attr:`latency` cycles after a code, ``more`` says that the next
+    one is of the same output; else ``value`` is complete, in that cycle only.
 
     The lower slices' sum is shifted right, which needs no shifter.
     """
+
+    latency = 3
 
     def __init__(self, config: ReramLayerConfig):
         self.config = c = config
@@ -44,20 +46,21 @@ class Combine(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         c = self.config
-        code, decoded = Signal(c.adc_bits, reset_less=True), Signal(self._decoded, reset_less=True)
-        negative = Signal(2, reset_less=True)
-        m.d.sync += negative.eq(Cat(self.negative, negative))
+        code, term = (Signal(c.adc_bits, name=n, reset_less=True) for n in ("held", "term"))
+        decoded = Signal(self._decoded, reset_less=True)
+        negative = Signal(self.latency, reset_less=True)
+        m.d.sync += [code.eq(self.code), negative.eq(Cat(self.negative, negative))]
         if c.flip:
-            base, flipped = Signal.like(self.ones, reset_less=True), Signal(reset_less=True)
+            base, flip = Signal.like(self.ones, reset_less=True), Signal(2, reset_less=True)
             m.d.sync += [
-                base.eq(Mux(self.flip, self.ones, 0)),
-                code.eq(self.code ^ self.flip.replicate(c.adc_bits)),
-                flipped.eq(self.flip),
+                flip.eq(Cat(self.flip, flip)),
+                base.eq(Mux(flip[0], self.ones, 0)),
+                term.eq(code ^ flip[0].replicate(c.adc_bits)),
                 # base - code or code, by one adder with the carry from a bit below.
-                decoded.eq((Cat(flipped, base) + Cat(flipped, code, flipped).as_signed()) >> 1),
+                decoded.eq((Cat(flip[1], base) + Cat(flip[1], term, flip[1]).as_signed()) >> 1),
             ]
         else:
-            m.d.sync += [code.eq(self.code), decoded.eq(code)]
+            m.d.sync += [term.eq(code), decoded.eq(term)]
         total, before = Signal(self._total), Signal(self._total, reset_less=True)
         below = Signal(self._below, reset_less=True)
         m.d.comb += total.eq(before + decoded)
@@ -67,7 +70,7 @@ class Combine(Component):
         ]
         value = Cat(below, total) if c.flip else Cat(below, total, Const(0, 1))
         m.d.comb += [
-            self.inverted.eq(negative[1]),
+            self.inverted.eq(negative[-1]),
             self.value.eq(value ^ self.inverted.replicate(len(value))),
         ]
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.reram.layer_config import ReramLayerConfig
+from ..lib.counters import walk
 from ..lib.memory import Ram
 
 
@@ -38,7 +39,8 @@ class IndicatorLoad(Component):
     """Takes words apart: each cycle with ``write``, the readout ``number`` stores ``load``.
 
     Words come in the order of readouts (plane, row, across), fragments, ADCs, and take as many
-    cycles as an ADC has outputs.  After the last one the first is due again.
+    cycles as an ADC has outputs.  After the last one the first is due again; ``last`` while its
+    last lane is stored.
     """
 
     def __init__(self, config: ReramLayerConfig):
@@ -49,6 +51,7 @@ class IndicatorLoad(Component):
                 "write": Out(1),
                 "number": Out(range(config.planes * config.down * config.across)),
                 "load": Out(load_layout(config)),
+                "last": Out(1),
             }
         )
 
@@ -57,14 +60,21 @@ class IndicatorLoad(Component):
         c = self.config
         flips, signs = Signal(c.scan, reset_less=True), Signal(c.adc_outputs, reset_less=True)
         parity = Signal(reset_less=True)
-        output, adc = Signal(range(c.adc_outputs)), Signal(range(c.adcs))
-        fragment = Signal(range(c.fragments))
+        order = {
+            "output": c.adc_outputs,
+            "adc": c.adcs,
+            "fragment": c.fragments,
+            "number": c.planes * c.down * c.across,
+        }
+        place, at_end = walk(m, self.write, order, "_loaded")
         last = Signal()  # lane of the word
         m.d.comb += [
-            last.eq(output == c.adc_outputs - 1),
-            self.load.output.eq(output),
-            self.load.adc.eq(adc),
-            self.load.fragment.eq(fragment),
+            last.eq(place["output"] == c.adc_outputs - 1),
+            self.number.eq(place["number"]),
+            self.load.output.eq(place["output"]),
+            self.load.adc.eq(place["adc"]),
+            self.load.fragment.eq(place["fragment"]),
+            self.last.eq(self.write & at_end),
             self.i.ready.eq(~self.write | last),
             self.load.lane.flips.eq(flips),
             self.load.lane.sign.eq(signs),
@@ -79,19 +89,6 @@ class IndicatorLoad(Component):
             ]
         with m.Else():
             m.d.sync += [flips.eq(flips >> c.slices), signs.eq(signs >> 1)]
-        # From the innermost: each place steps when all within it are at their ends.
-        step: Value = self.write
-        for place, count in (
-            (output, c.adc_outputs),
-            (adc, c.adcs),
-            (fragment, c.fragments),
-            (self.number, c.planes * c.down * c.across),
-        ):
-            at_end = Signal()
-            m.d.comb += at_end.eq(place == count - 1)
-            with m.If(step):
-                m.d.sync += place.eq(Mux(at_end, 0, place + 1))
-            step = step & at_end
         return m
 
 
@@ -101,7 +98,7 @@ class IndicatorMemory(Component):
     ``begin`` starts a step with ``fragment``: ``lanes`` are those of output 0 from the next cycle
     on, and of the following one from the cycle after ``advance``.  In the first cycle of each,
     ``fresh``, which counts towards the parity; ``final`` says that it is the step's last.
-    ``errors``, a cycle after that, has a bit for every ADC whose word does not fit its parity.
+    ``errors``, two cycles after that, has a bit for every ADC whose word does not fit its parity.
 
     ``write`` stores ``load``; no steps meanwhile.
     """
@@ -152,11 +149,20 @@ class IndicatorMemory(Component):
                 following.output.eq(address.output + 1),
             ]
 
+        # Parities of halves of the lanes, and then of a step's.
+        rows = [Value.cast(lane) for lane in self.lanes]
+        half = len(rows[0]) // 2
+        low, high = Signal(c.adcs, reset_less=True), Signal(c.adcs, reset_less=True)
         odd, now = Signal(c.adcs), Signal(c.adcs)
-        m.d.comb += now.eq(odd ^ Cat(Value.cast(lane).xor() for lane in self.lanes))
-        m.d.sync += self.errors.eq(0)
-        with m.If(self.fresh):
-            m.d.sync += odd.eq(Mux(self.final, 0, now))
-            with m.If(self.final):
-                m.d.sync += self.errors.eq(now)
+        fresh, final = Signal(), Signal(reset_less=True)
+        m.d.comb += now.eq(odd ^ low ^ high)
+        m.d.sync += [
+            low.eq(Cat(row[:half].xor() for row in rows)),
+            high.eq(Cat(row[half:].xor() for row in rows)),
+            fresh.eq(self.fresh),
+            final.eq(self.final),
+            self.errors.eq(Mux(fresh & final, now, 0)),
+        ]
+        with m.If(fresh):
+            m.d.sync += odd.eq(Mux(final, 0, now))
         return m

@@ -1,6 +1,7 @@
 """What stands behind a crossbar's ADCs: from codes to the sums of its outputs."""
 
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
@@ -59,7 +60,7 @@ class Readout(Component):
 
     def __init__(self, config: ReramLayerConfig):
         self.config = config
-        self.latency = 2 + members(config) + Accumulator.latency
+        self.latency = Combine.latency + members(config) + Accumulator.latency
         super().__init__(
             {
                 "write": In(1),
@@ -83,7 +84,8 @@ class Readout(Component):
         busy, here = Signal(), Signal(point, reset_less=True)
         slice, last = Signal(range(c.slices)), Signal()
         final = Signal()  # output of the step
-        ones = Signal(range(c.fragment_rows * c.top + 1), reset_less=True)
+        ones = Signal(range(c.fragment_rows * c.top + 1), reset_less=True)  # times the top level
+        late_ones = Signal.like(ones, reset_less=True)
         begin, bank, void = Signal(), Signal(init=1), Signal(2)
         m.d.comb += [
             begin.eq(self.go & ~self.step.empty),
@@ -98,7 +100,7 @@ class Readout(Component):
             m.d.sync += [
                 busy.eq(1),
                 slice.eq(0),
-                ones.eq(self.step.ones * c.top),
+                ones.eq((self.step.ones << c.cell_bits) - self.step.ones),
                 here.bit.eq(self.step.bit),
                 here.first.eq(self.step.first),
                 here.output.eq(0),
@@ -119,21 +121,23 @@ class Readout(Component):
             self.sign_errors.eq(indicators.errors),
         ]
 
-        # Two cycles later outputs are complete, and then wait for the accumulator.
-        moving, ending = Signal(2), Signal(2, reset_less=True)
-        points = [Signal(point, name=f"point_{n}", reset_less=True) for n in range(3)]
-        complete, serving, member = Signal(), Signal(), Signal(range(share))
-        m.d.comb += complete.eq(moving[1] & ending[1])
+        # Outputs are complete behind their ADCs, and then wait for the accumulator.
+        stages = Combine.latency
+        moving, ending = Signal(stages), Signal(stages, reset_less=True)
+        points = [Signal(point, name=f"point_{n}", reset_less=True) for n in range(stages)]
+        served = Signal(point, reset_less=True)
+        more, complete, serving, member = Signal(), Signal(), Signal(), Signal(range(share))
+        m.d.comb += [more.eq(moving[-1] & ~ending[-1]), complete.eq(moving[-1] & ending[-1])]
         m.d.sync += [
             moving.eq(Cat(busy, moving)),
             ending.eq(Cat(last, ending)),
-            points[0].eq(here),
-            points[1].eq(points[0]),
+            late_ones.eq(ones),
+            *(after.eq(before) for before, after in pairwise([here, *points])),
         ]
         with m.If(serving):
             m.d.sync += [member.eq(member + 1), serving.eq(member != share - 1)]
         with m.If(complete):
-            m.d.sync += [member.eq(0), serving.eq(1), points[2].eq(points[1])]
+            m.d.sync += [member.eq(0), serving.eq(1), served.eq(points[-1])]
 
         outputs = []
         for q, (code, lane) in enumerate(zip(self.codes, indicators.lanes, strict=True)):
@@ -141,23 +145,23 @@ class Readout(Component):
             m.d.comb += [
                 combine.code.eq(code),
                 combine.flip.eq(lane.flips.bit_select(slice, 1)),
-                combine.ones.eq(ones),
+                combine.ones.eq(late_ones),
                 combine.negative.eq(lane.sign),
-                combine.more.eq(moving[1] & ~ending[1]),
+                combine.more.eq(more),
             ]
             outputs.append(Cat(combine.inverted, combine.value))
         sums = []
         for u in range(units(c)):
-            served = self._queue(m, outputs[u * share : (u + 1) * share], complete, f"waits_{u}")
-            m.submodules[f"accumulator_{u}"] = unit = Accumulator(c, signed(len(served) - 1))
+            value = self._queue(m, outputs[u * share : (u + 1) * share], complete, f"waits_{u}")
+            m.submodules[f"accumulator_{u}"] = unit = Accumulator(c, signed(len(value) - 1))
             m.d.comb += [
                 unit.go.eq(serving),
-                Cat(unit.negative, unit.value).eq(served),
-                unit.bit.eq(points[2].bit),
-                unit.first.eq(points[2].first),
+                Cat(unit.negative, unit.value).eq(value),
+                unit.bit.eq(served.bit),
+                unit.first.eq(served.first),
                 unit.place.member.eq(member),
-                unit.place.output.eq(points[2].output),
-                unit.place.bank.eq(points[2].bank),
+                unit.place.output.eq(served.output),
+                unit.place.bank.eq(served.bank),
                 unit.drained.eq(self.drain.place),
                 unit.select.eq(self.drain.select[u] & ~void.bit_select(self.drain.place.bank, 1)),
             ]
