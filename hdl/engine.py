@@ -107,6 +107,7 @@ ENGINES = (
     "sore",
     "wuve",
     "nm_array",
+    "reram",
 )
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 

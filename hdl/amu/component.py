@@ -1,11 +1,12 @@
 """The whole engine."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...models.amu.config import AmuConfig
 from ..lib.arith import count_ones
+from ..lib.counters import walk
 from .constant import Constant
 from .contents import Contents, fixed_layer
 from .descent import Pipelined, Serial
@@ -123,7 +124,7 @@ class Amu(wiring.Component):
         places = []
         for number, (port, order) in enumerate(zip(ports, orders, strict=True)):
             m.d.comb += [port.ready.eq(quiet), taken[number].eq(port.valid & quiet)]
-            place, last = _walk(m, taken[number], order)
+            place, last = walk(m, taken[number], order, "_loaded")
             places.append(place)
             with m.If(taken[number]):
                 m.d.sync += whole[number].eq(last)
@@ -153,20 +154,6 @@ class Amu(wiring.Component):
         with m.If(taken.any() | (loading & ~whole.all())):
             m.d.sync += self.load_cycles.eq(self.load_cycles + 1)
         m.d.sync += self.load_beats.eq(self.load_beats + count_ones(taken))
-
-
-def _walk(m, enable, limits):
-    """Nested counters of so many values each, the first one fastest; whether all are at the end."""
-    counters, carry = {}, enable
-    at_end = []
-    for name, limit in limits.items():
-        counter = counters[name] = Signal(range(limit), name=f"{name}_loaded")
-        end = counter == limit - 1
-        with m.If(carry):
-            m.d.sync += counter.eq(Mux(end, 0, counter + 1))
-        at_end.append(end)
-        carry = carry & end
-    return counters, Cat(at_end).all()
 
 
 def _chosen(enable, number, count):

@@ -5,3 +5,7 @@ them bit by bit (:mod:`.planes`), and what the arrays' ADCs read (:mod:`.array`)
 (:mod:`.readout`, :mod:`.collect`) to a stream of activations again.  The array is a module of its
 own: plain logic that counts and saturates, or what a co-simulation puts in its place.
 """
+
+from .engine import ENGINE
+
+__all__ = ["ENGINE"]

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From the sums of all crossbars to results: bias, scale, activation, clip."""
 
 from functools import reduce

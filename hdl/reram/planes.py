@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Bit planes of vectors of inputs, without those that a crossbar need not read."""
 
 from typing import Any, NamedTuple
@@ -73,8 +74,9 @@ class Planes(Component):
         self._config, self._inputs = config, inputs
         self._fragments = -(-inputs // config.fragment_rows)
         # A row of the memory for each fragment of these; addresses wrap round by themselves.
-        self._depth = max(2, 1 << (self.held * self._fragments - 1).bit_length())
-        self._queue = Fifo(_entry_layout(config), self._depth)
+        self._depth = max(4, 1 << (self.held * self._fragments - 1).bit_length())
+        # What leaves the queue stands in a register: the next step is found in one cycle.
+        self._queue = Fifo(_entry_layout(config), self._depth, block=True)
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(config))),
@@ -85,12 +87,12 @@ class Planes(Component):
     @property
     def held(self) -> int:
         """Vectors inside at once: 2, or as many as cover the latency where they are short."""
-        return 1 + -(-(6 + self._levels) // self._inputs)
+        return 1 + -(-self.latency // self._inputs)
 
     @property
     def latency(self) -> int:
         """Cycles from a vector's last value to the first step of its last fragment with steps."""
-        return 5 + self._levels + self._queue.block
+        return 6 + self._levels
 
     @property
     def _levels(self) -> int:

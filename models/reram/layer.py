@@ -47,6 +47,8 @@ class Layer:
             )
         if biases.dtype.kind not in "iuO":
             raise TypeError(f"needs integer biases, not {biases.dtype}; scale and round them")
+        self.weights = weights
+        """As given."""
         self.mapping = map_weights(config, weights)
         """How the weights lie in cells."""
         self.biases = biases - self.offset * weights.sum(axis=0, dtype=np.int64)
