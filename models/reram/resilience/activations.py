@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..layer import register_bits
 from ..layer_config import ReramLayerConfig
 
 Beyond = Literal["zero", "saturate"]
@@ -166,8 +167,11 @@ def register(config: ReramLayerConfig, threshold: float, step: float) -> int:
             f"threshold = {threshold} of steps of {step} is no register; a threshold from 0, a "
             "step above 0"
         )
-    top = (1 << config.output_bits - (config.activation == "none")) - 1
-    return top if threshold >= top * step else int(threshold // step)
+    top = (1 << register_bits(config)["threshold"]) - 1
+    if threshold >= top * step:
+        return top
+    near = int(threshold / step)  # rounded: the quotient may be an integer's neighbour
+    return next(y for y in (near + 1, near, near - 1) if y * step <= threshold)
 
 
 def _shown(bound: Tensor) -> str:
