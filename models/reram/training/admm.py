@@ -130,7 +130,8 @@ class Trainer:
                 for part in self.parts:
                     part.write(part.project(through, part.matrix()))
             optimiser.zero_grad()
-            self.loss(self.module(inputs.to(self.device)), goals.to(self.device)).backward()
+            with torch.enable_grad():  # whatever a teacher in `batches` has switched off
+                self.loss(self.module(inputs.to(self.device)), goals.to(self.device)).backward()
             with torch.no_grad():
                 for weight, master in zip(weights, masters, strict=False):
                     weight.copy_(master)

@@ -135,6 +135,8 @@ def convert(
     parts = parts_of(module, config, layout, rule, pruning, skip)
     if norms == "before":
         fold(module)
+    for part in parts:
+        part.module.requires_grad_(True)
     trainer = Trainer(module, parts, batches, loss, device)
     kept: dict[Stage, dict[str, float]] = {}
     if pruning:

@@ -19,7 +19,8 @@ Stage = Literal["prune", "polarise", "quantise"]
 class Pruning:
     """Shares that structured pruning keeps of a layer, rounded up to whole crossbars.
 
-    What is kept moves together: fragments are those of the rows that remain.
+    What is kept moves together: fragments are those of the rows that remain.  The outputs of a
+    network's last layer are its results: give it a ``Pruning`` of its own, by name.
     """
 
     outputs: float = 1.0
@@ -119,6 +120,8 @@ class Part:
         """
         matrix = self.matrix()
         before = matrix.square().sum()
+        if not bool(before.isfinite()):
+            raise ValueError(f"{self.name} has weights that are no numbers; train at a lower rate")
         if stage == "prune":
             outputs, inputs = self._kept(matrix)
             self.inputs, self.outputs = self.inputs[inputs], self.outputs[outputs]

@@ -1,0 +1,83 @@
+"""What weights that crossbars hold cost a trained network, as rows."""
+
+import itertools
+from collections.abc import Iterator
+from typing import get_args
+
+from ..models import data
+from ..models.reram.config import ReramConfig
+from ..models.reram.mapping import Layout
+from ..models.reram.training.admm import Schedule
+from ..models.reram.training.convert import convert
+from ..models.reram.training.digits import Split, Trained, dense_digits, polarised_digits, splits
+from ..models.reram.training.sets import Rule
+from .report import Bar, Progress, Row
+
+_SEEDS = 3
+_POINTS = {4: 0.7, 8: 1.5, 16: 4.0}
+"""That polarised weights may cost on the digits, by rows of a fragment."""
+_SECONDS = 60
+
+
+def training_rows(quick: bool, progress: Progress) -> Iterator[Row]:
+    """Polarised and quantised networks, and beside them what they are not."""
+    try:
+        yield from _digits(quick, progress)
+    except data.MissingData as missing:
+        yield Row.skip("digits: accuracy lost to polarised weights", str(missing))
+
+
+def _config(rows: int, mapping: str = "polarised") -> ReramConfig:
+    return ReramConfig.model_validate(
+        {"fragment_rows": rows, "input_bits": 8, "mapping": mapping, "adc_bits": 6}
+    )
+
+
+def _digits(quick: bool, progress: Progress) -> Iterator[Row]:
+    test = splits()[1]
+    base = _mean(test.accuracy(dense_digits(seed)) for seed in range(_SEEDS))
+    what = f"digits, mean of {_SEEDS} seeds"
+    yield Row(f"{what}: accuracy in floating point", base, None, "500 digits that did not train")
+    progress("digits, 8 bits")
+    dense = _mean(
+        test.accuracy(polarised_digits(_config(8, "dual"), seed).module) for seed in range(_SEEDS)
+    )
+    yield Row(f"{what}: points lost to 8-bit weights alone", 100 * (base - dense), None)
+    layouts: tuple[Layout, ...] = get_args(Layout)[: 1 if quick else None]
+    rules: tuple[Rule, ...] = get_args(Rule)[: 1 if quick else None]
+    for rows, layout, rule in itertools.product(_POINTS, layouts, rules):
+        name = f"{what}, fragments of {rows}, {layout}-major, signs by {rule}"
+        found: list[Trained] = []
+        for seed in range(_SEEDS):
+            progress(f"{name}, seed {seed}")
+            found.append(polarised_digits(_config(rows), seed, layout, rule))
+        yield from _judged(name, rows, test, base, found)
+        if (layout, rule) == (layouts[0], rules[0]):
+            none = Schedule(rounds=0, retrain=0)
+            naive = convert(
+                dense_digits(), _config(rows), list,
+                schedules={"polarise": none, "quantise": none},
+            )  # fmt: skip
+            yield Row(f"digits, fragments of {rows}: accuracy of the nearest polarised weights "
+                      "without training", test.accuracy(naive.module), None,
+                      "one seed; chance is 0.1")  # fmt: skip
+
+
+def _judged(name: str, rows: int, test: Split, base: float, found: list[Trained]) -> Iterator[Row]:
+    accuracies = [test.accuracy(each.module) for each in found]
+    each = ", ".join(f"{accuracy:.1%}" for accuracy in accuracies)
+    yield Row(f"{name}: points lost", 100 * (base - _mean(accuracies)), Bar("<=", _POINTS[rows]),
+              f"accuracies {each}")  # fmt: skip
+    for trained in found:
+        for layer in trained.layers.values():
+            layer.mapping()  # refuses fragments of both signs
+    violations = sum(trained.violations for trained in found)
+    yield Row(f"{name}: fragments with both signs, laid out", violations, Bar("==", 0))
+    seconds = max(trained.seconds for trained in found)
+    yield Row(f"{name}: seconds of one thread, the slowest", seconds, Bar("<=", _SECONDS),
+              "when it was trained")  # fmt: skip
+
+
+def _mean(values: "Iterator[float] | list[float]") -> float:
+    whole = list(values)
+    return sum(whole) / len(whole)
