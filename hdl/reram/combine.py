@@ -11,9 +11,9 @@ class Combine(Component):
     """``value`` = sum over slices s of ``read(s) << s*cell_bits``, inverted where ``negative``.
 
     ``read(s) = code``, or ``top*ones - code`` with ``flip``.  An output's codes come one after the
-    other, the lowest slice first, with ``flip`` and ``negative``; ``ones``, which is given times
-    ``top``, comes a cycle later.  :attr:`latency` cycles after a code, ``more`` says that the next
-    one is of the same output; else ``value`` is complete, in that cycle only.
+    other, the lowest slice first; a cycle later ``flip``, ``negative`` and ``ones``, which is given
+    times ``top``.  :attr:`latency` cycles after a code, ``more`` says that the next one is of the
+    same output; else ``value`` is complete, in that cycle only.
 
     The lower slices' sum is shifted right, which needs no shifter.
     """
@@ -48,16 +48,16 @@ class Combine(Component):
         c = self.config
         code, term = (Signal(c.adc_bits, name=n, reset_less=True) for n in ("held", "term"))
         decoded = Signal(self._decoded, reset_less=True)
-        negative = Signal(self.latency, reset_less=True)
+        negative = Signal(self.latency - 1, reset_less=True)
         m.d.sync += [code.eq(self.code), negative.eq(Cat(self.negative, negative))]
         if c.flip:
-            base, flip = Signal.like(self.ones, reset_less=True), Signal(2, reset_less=True)
+            base, flip = Signal.like(self.ones, reset_less=True), Signal(reset_less=True)
             m.d.sync += [
-                flip.eq(Cat(self.flip, flip)),
-                base.eq(Mux(flip[0], self.ones, 0)),
-                term.eq(code ^ flip[0].replicate(c.adc_bits)),
+                flip.eq(self.flip),
+                base.eq(Mux(self.flip, self.ones, 0)),
+                term.eq(code ^ self.flip.replicate(c.adc_bits)),
                 # base - code or code, by one adder with the carry from a bit below.
-                decoded.eq((Cat(flip[1], base) + Cat(flip[1], term, flip[1]).as_signed()) >> 1),
+                decoded.eq((Cat(flip, base) + Cat(flip, term, flip).as_signed()) >> 1),
             ]
         else:
             m.d.sync += [term.eq(code), decoded.eq(term)]

@@ -95,10 +95,10 @@ class IndicatorLoad(Component):
 class IndicatorMemory(Component):
     """The lanes of a crossbar's ADCs, an output after the other.
 
-    ``begin`` starts a step with ``fragment``: ``lanes`` are those of output 0 from the next cycle
-    on, and of the following one from the cycle after ``advance``.  In the first cycle of each,
-    ``fresh``, which counts towards the parity; ``final`` says that it is the step's last.
-    ``errors``, two cycles after that, has a bit for every ADC whose word does not fit its parity.
+    ``begin`` starts a step with ``fragment``: ``lanes`` are those of output 0 from two cycles
+    later on, and of the following one from two cycles after ``advance``.  ``fresh`` comes a cycle
+    after either, with ``final`` where they are the step's last: three cycles later, ``errors`` has
+    a bit for every ADC whose word does not fit its parity.
 
     ``write`` stores ``load``; no steps meanwhile.
     """
@@ -135,7 +135,6 @@ class IndicatorMemory(Component):
             memory.write_data.eq(Value.cast(self.load.lane).replicate(c.adcs)),
             memory.read_en.eq(self.begin | self.advance),
             memory.read_addr.eq(address),
-            self.lanes.eq(memory.read_data),
             address.eq(following),
         ]
         m.d.comb += [
@@ -150,19 +149,21 @@ class IndicatorMemory(Component):
             ]
 
         # Parities of halves of the lanes, and then of a step's.
-        rows = [Value.cast(lane) for lane in self.lanes]
+        lanes = Signal(self.lanes.shape(), reset_less=True)
+        rows = [Value.cast(lane) for lane in lanes]
         half = len(rows[0]) // 2
         low, high = Signal(c.adcs, reset_less=True), Signal(c.adcs, reset_less=True)
         odd, now = Signal(c.adcs), Signal(c.adcs)
-        fresh, final = Signal(), Signal(reset_less=True)
-        m.d.comb += now.eq(odd ^ low ^ high)
+        fresh, final = Signal(2), Signal(2, reset_less=True)
+        m.d.comb += [self.lanes.eq(lanes), now.eq(odd ^ low ^ high)]
         m.d.sync += [
+            lanes.eq(memory.read_data),
             low.eq(Cat(row[:half].xor() for row in rows)),
             high.eq(Cat(row[half:].xor() for row in rows)),
-            fresh.eq(self.fresh),
-            final.eq(self.final),
-            self.errors.eq(Mux(fresh & final, now, 0)),
+            fresh.eq(Cat(self.fresh, fresh)),
+            final.eq(Cat(self.final, final)),
+            self.errors.eq(Mux(fresh[-1] & final[-1], now, 0)),
         ]
-        with m.If(fresh):
-            m.d.sync += odd.eq(Mux(final, 0, now))
+        with m.If(fresh[-1]):
+            m.d.sync += odd.eq(Mux(final[-1], 0, now))
         return m

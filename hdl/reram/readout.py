@@ -85,7 +85,6 @@ class Readout(Component):
         slice, last = Signal(range(c.slices)), Signal()
         final = Signal()  # output of the step
         ones = Signal(range(c.fragment_rows * c.top + 1), reset_less=True)  # times the top level
-        late_ones = Signal.like(ones, reset_less=True)
         begin, bank, void = Signal(), Signal(init=1), Signal(2)
         m.d.comb += [
             begin.eq(self.go & ~self.step.empty),
@@ -122,6 +121,7 @@ class Readout(Component):
         ]
 
         # Outputs are complete behind their ADCs, and then wait for the accumulator.
+        late_slice, late_ones = (Signal.like(v, reset_less=True) for v in (slice, ones))
         stages = Combine.latency
         moving, ending = Signal(stages), Signal(stages, reset_less=True)
         points = [Signal(point, name=f"point_{n}", reset_less=True) for n in range(stages)]
@@ -131,6 +131,7 @@ class Readout(Component):
         m.d.sync += [
             moving.eq(Cat(busy, moving)),
             ending.eq(Cat(last, ending)),
+            late_slice.eq(slice),
             late_ones.eq(ones),
             *(after.eq(before) for before, after in pairwise([here, *points])),
         ]
@@ -144,7 +145,7 @@ class Readout(Component):
             m.submodules[f"combine_{q}"] = combine = Combine(c)
             m.d.comb += [
                 combine.code.eq(code),
-                combine.flip.eq(lane.flips.bit_select(slice, 1)),
+                combine.flip.eq(lane.flips.bit_select(late_slice, 1)),
                 combine.ones.eq(late_ones),
                 combine.negative.eq(lane.sign),
                 combine.more.eq(more),
