@@ -16,6 +16,8 @@ from ..engine import Workload, WorkloadSource
 from .delays import delays
 
 Source = WorkloadSource[ReramLayerConfig]
+Task = tuple[Layer, np.ndarray]
+"""A layer, and images [n, channels, height, width]."""
 
 PIXELS = 32
 """Results' pixels, about, where the caller does not say how many images."""
@@ -24,26 +26,17 @@ STAGES = {16: ("res1.1.conv1", 32), 32: ("res2.1.conv1", 16), 64: ("res3.1.conv1
 """By their channels: a layer of each stage, and the side of its images."""
 
 
-def workload(
-    name: str,
-    layer: Layer,
-    images: np.ndarray,
-    evaluate: Callable[[np.ndarray], dict[str, Any]] = lambda results: {},
-) -> Workload:
-    """``layer`` on ``images`` [n, channels, height, width]; ``evaluate`` judges results alike."""
+def workload(name: str, layer: Layer, images: np.ndarray) -> Workload:
+    """``layer`` on ``images`` [n, channels, height, width].
+
+    Figures: ``bits_read``, the share of all fragments' bits; ``zeros``, that of results.
+    """
     c, sums = layer.config, layer.sums(images)
     results = layer.results(sums)
-    batch, features, height, width = results.shape
+    batch, _, height, width = results.shape
     steps = row_steps(c, layer.lines(images))
-
-    def judge(outputs) -> dict[str, Any]:
-        found = np.asarray(outputs["results"])
-        if found.size != results.size:
-            return {}
-        shaped = found.reshape(batch, height, width, features).transpose(0, 3, 1, 2)
-        reads = len(steps) * -(-c.inputs // c.fragment_rows) * c.input_bits
-        return {"bits_read": float(steps.sum() / max(reads, 1)), **evaluate(shaped)}
-
+    fragments = -(-c.inputs // c.fragment_rows)
+    bits_read = float(steps.sum() / (len(steps) * fragments * c.input_bits))
     return Workload(
         name=name,
         config=c,
@@ -60,7 +53,10 @@ def workload(
             "sign_errors": 0,
             "clipped": layer.clipped(sums),
         },
-        evaluate=judge,
+        evaluate=lambda outputs: {
+            "bits_read": bits_read,
+            "zeros": float((np.asarray(outputs["results"]) == 0).mean()),
+        },
     )
 
 
@@ -104,7 +100,7 @@ def random_layer(config: ReramLayerConfig, images: np.ndarray, rng: np.random.Ge
     return scaled(config, weights, rng.integers(-most, most + 1, config.features), images, 1.5)
 
 
-def _random(config: ReramLayerConfig, samples: int | None, seed: int) -> Workload:
+def _random(config: ReramLayerConfig, samples: int | None, seed: int) -> Task:
     """Activations of all magnitudes; half of all channels' pixels are 0, and bands of pixels."""
     rng = np.random.default_rng(seed)
     shape = _count(config, samples), config.channels, config.height, config.width
@@ -113,10 +109,10 @@ def _random(config: ReramLayerConfig, samples: int | None, seed: int) -> Workloa
     values *= rng.random(shape) < 0.5
     values *= rng.random((shape[0], 1, config.height, 1)) < 0.8
     values *= rng.random((shape[0], 1, 1, 1)) < 0.9
-    return _drawn("random", config, values, rng)
+    return _drawn(config, values, rng)
 
 
-def _adversarial(config: ReramLayerConfig, samples: int | None, seed: int) -> Workload:
+def _adversarial(config: ReramLayerConfig, samples: int | None, seed: int) -> Task:
     """Frames of nothing, of one bit somewhere, of one bit everywhere, of everything, in turn."""
     rng = np.random.default_rng(seed)
     shape = _count(config, samples), config.channels, config.height, config.width
@@ -137,20 +133,16 @@ def _adversarial(config: ReramLayerConfig, samples: int | None, seed: int) -> Wo
             frame[:, ::2] = 2 * high - 1
         elif kind == 6:
             frame[:] = 1
-    return _drawn("adversarial", config, values, rng)
+    return _drawn(config, values, rng)
 
 
-def _drawn(
-    name: str, config: ReramLayerConfig, values: np.ndarray, rng: np.random.Generator
-) -> Workload:
+def _drawn(config: ReramLayerConfig, values: np.ndarray, rng: np.random.Generator) -> Task:
     """``values`` as word lines see them."""
     images = values - (1 << config.input_bits - 1 if config.signed_inputs else 0)
-    return workload(name, random_layer(config, images, rng), images)
+    return random_layer(config, images, rng), images
 
 
-def resnet_layer(
-    config: ReramLayerConfig, samples: int | None, seed: int
-) -> tuple[Layer, np.ndarray]:
+def _resnet(config: ReramLayerConfig, samples: int | None, seed: int) -> Task:
     """A layer of ResNet-20, cut to the configuration's shape, and what enters it."""
     count = _count(config, samples)
     stored = data.load(IMAGES)["images"]
@@ -167,13 +159,6 @@ def resnet_layer(
     biases = np.rint(part.bias.double().numpy() / (quantiser.weight_step * quantiser.input_step))
     most = (1 << config.bias_bits - 1) - 1
     return scaled(config, weights, biases.astype(np.int64).clip(-most, most), images), images
-
-
-def _resnet(config: ReramLayerConfig, samples: int | None, seed: int) -> Workload:
-    layer, images = resnet_layer(config, samples, seed)
-    return workload(
-        "resnet", layer, images, lambda results: {"zeros": float((results == 0).mean())}
-    )
 
 
 def _seen(network: ResNet, name: str, images: np.ndarray):
@@ -209,16 +194,27 @@ def _count(config: ReramLayerConfig, samples: int | None) -> int:
     return samples or max(2, -(-PIXELS // (down * across)))
 
 
+TASKS: dict[str, Callable[[ReramLayerConfig, int | None, int], Task]] = {
+    "random": _random,
+    "adversarial": _adversarial,
+    "resnet": _resnet,
+}
+"""``TASKS[name](config, samples, seed)``: the layer of a workload, and its images."""
+
+
+def _source(name: str, summary: str, **how: Any) -> Source:
+    def build(config: ReramLayerConfig, samples: int | None, seed: int) -> Workload:
+        return workload(name, *TASKS[name](config, samples, seed))
+
+    return Source(f"{summary}; ``samples`` images", build, **how)
+
+
 WORKLOADS: dict[str, Source] = {
-    "random": Source(
-        "random weights, sparse activations of all magnitudes; ``samples`` images", _random
-    ),
-    "adversarial": Source(
-        "images of nothing, of single bits, of everything; ``samples`` images", _adversarial
-    ),
-    "resnet": Source(
-        "a layer of ResNet-20, its nearest polarised weights, stored images; ``samples`` images",
-        _resnet,
-        _fit,
+    "random": _source("random", "random weights, sparse activations of all magnitudes"),
+    "adversarial": _source("adversarial", "images of nothing, of single bits, of everything"),
+    "resnet": _source(
+        "resnet",
+        "a layer of ResNet-20 with its nearest polarised weights on stored images",
+        configure=_fit,
     ),
 }
