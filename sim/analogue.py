@@ -9,6 +9,7 @@ noise included: it is a hash of where and when, and the RTL says both.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..hdl.reram.array import Array
+from ..hdl.reram.component import Reram
 from ..hdl.verilog import ports
 from ..models.reram.array import Chip, normal_deviates
 from ..models.reram.kernel import shape_of
 from ..models.reram.layer import Layer
 from ..models.reram.layer_config import ReramLayerConfig
 from . import beats, stalls
-from .run import Run
+from .run import Run, Wave
 from .simulate import runner
 from .substitute import Substitute
 
@@ -82,15 +84,17 @@ def cosimulate(
     seed: int = 0,
     reset_at: int | None = None,
     caught: bool = True,
+    wave: Wave | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Cosimulation:
     """Runs ``layer`` on ``images`` [n, channels, height, width], one after the other.
 
     ``chip`` holds the layer's mapping; without one the arrays are the RTL's own, which have no
     flaws.  ``backend``: ``verilator`` or ``cocotb``.  ``stall`` holds all streams up, as ``seed``
-    says; ``reset_at`` resets in that cycle and starts over.  Sign indicators are loaded as the chip
-    reads them, with the parity of what was written, which ``caught`` faults do not fit; else with
-    parity that fits what is read.
+    says; ``reset_at`` resets in that cycle and starts over; ``wave`` is a waveform to write.
+
+    Sign indicators are loaded as the chip reads them, with the parity of what was written, which
+    ``caught`` faults do not fit; else with parity that fits what is read.
 
     Raises :class:`ValueError` for another backend, for a chip of another layer and for images that
     do not fit, and as the backend does.
@@ -100,13 +104,12 @@ def cosimulate(
     if chip is not None and chip.mapping is not layer.mapping:
         raise ValueError("the chip holds another mapping; draw one of layer.mapping")
     config: Any = layer.config
-    component, lines = _component(config), layer.lines(images)
-    load = layer.load(chip)
+    component, lines, load = _component(config), layer.lines(images), layer.load(chip)
     if not caught:
         load["indicators"] = _fitting(load["indicators"])
     known = ports(component)
-    given: dict[str, Any] = {**load, "activations": images.transpose(0, 2, 3, 1).ravel()}
-    batch, height, width, _ = lines.shape
+    given: dict[str, Any] = {**load, "activations": np.transpose(images, (0, 2, 3, 1)).ravel()}
+    shape = (*lines.shape[:3], config.features)
     with TemporaryDirectory(prefix="thresher-") as folder:
         options: dict[str, Any] = {}
         if chip is not None:
@@ -114,17 +117,19 @@ def cosimulate(
         run = runner(backend)(
             component,
             {name: beats.pack(known.inputs[name].shape, words) for name, words in given.items()},
-            {"results": batch * height * width * config.features},
+            {"results": prod(shape)},
             registers=layer.registers(),
             stalls={name: stalls.pattern(stall, name, seed) for name in known.streams},
             reset_at=reset_at,
             timeout=10_000 + 8 * config.fragments * config.input_bits * config.scan,
+            wave=wave,
             progress=progress,
             **options,
         )
     results = np.asarray(beats.unpack(known.outputs["results"].shape, run.outputs["results"]))
-    shaped = results.reshape(batch, height, width, config.features).transpose(0, 3, 1, 2)
-    return Cosimulation(shaped.astype(np.int64), run)
+    if len(results) > prod(shape):
+        raise RuntimeError(f"{len(results)} results came, more than the {prod(shape)} there are")
+    return Cosimulation(results.reshape(shape).transpose(0, 3, 1, 2).astype(np.int64), run)
 
 
 def analogue_array(chip: Chip, path: Path) -> Substitute:
@@ -176,8 +181,6 @@ def _fitting(indicators: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _component(config: ReramLayerConfig):
+def _component(config: ReramLayerConfig) -> Reram:
     """One object a configuration, so that repeated runs elaborate it once."""
-    from ..hdl.reram.component import Reram
-
     return Reram(config)
