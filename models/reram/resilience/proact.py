@@ -7,17 +7,20 @@ a decay, while the loss holds the scores to those of the network as it was (dist
     -mean(sum(softmax(teacher) * log_softmax(scores))) + decay * mean(share**2)
 
 Decays are tried from the strongest to the weakest, each from the limits that were kept last: those
-after the last epoch in which all but ``loss`` of the images kept their label.
+after the last epoch in which all but ``loss`` of the images kept their label, and their scores were
+``divergence`` nats (Kullback and Leibler) from the teacher's on average at most.  Labels alone are
+kept too easily by a network that has learnt these images.
 
 Source: Mousavi et al., ProAct, arXiv 2406.06313; the loss, decays in turn and the epochs that are
-taken back as in its authors' reliable-relu-toolbox, but for what follows: no labels are needed,
-decays are of the limit over the largest activation, and there are few of them.
+taken back as in its authors' reliable-relu-toolbox, but for these: no labels are needed, the
+divergence is bounded, decays are of the limit over the largest activation and are few.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .activations import HyReLU, largest, replaced
 
@@ -32,6 +35,7 @@ def train(
     batch: int = 64,
     rate: float = 0.01,
     loss: float = 0.0,
+    divergence: float = 0.001,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[str], None] = lambda what: None,
@@ -68,8 +72,10 @@ def train(
                     (distance + decay * part.share.square().mean()).backward()
                     optimiser.step()
                     part.share.data.clamp_(min=0)
-                same = _scores(network, images, batch).argmax(dim=1) == labels
-                if float(same.double().mean()) < 1 - loss:
+                found = _scores(network, images, batch)
+                same = float((found.argmax(dim=1) == labels).double().mean())
+                apart = functional.kl_div(found.log_softmax(dim=1), goals, reduction="batchmean")
+                if same < 1 - loss or float(apart) > divergence:
                     break
                 kept = part.share.detach().clone()
         part.share.data.copy_(kept)
