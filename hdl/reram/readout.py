@@ -76,7 +76,6 @@ class Readout(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         c = self.config
-        share = members(c)
         point = data.StructLayout(
             {"bit": range(c.input_bits), "first": 1, "output": range(c.adc_outputs), "bank": 1}
         )
@@ -120,26 +119,9 @@ class Readout(Component):
             self.sign_errors.eq(indicators.errors),
         ]
 
-        # Outputs are complete behind their ADCs, and then wait for the accumulator.
         late_slice, late_ones = (Signal.like(v, reset_less=True) for v in (slice, ones))
-        stages = Combine.latency
-        moving, ending = Signal(stages), Signal(stages, reset_less=True)
-        points = [Signal(point, name=f"point_{n}", reset_less=True) for n in range(stages)]
-        served = Signal(point, reset_less=True)
-        more, complete, serving, member = Signal(), Signal(), Signal(), Signal(range(share))
-        m.d.comb += [more.eq(moving[-1] & ~ending[-1]), complete.eq(moving[-1] & ending[-1])]
-        m.d.sync += [
-            moving.eq(Cat(busy, moving)),
-            ending.eq(Cat(last, ending)),
-            late_slice.eq(slice),
-            late_ones.eq(ones),
-            *(after.eq(before) for before, after in pairwise([here, *points])),
-        ]
-        with m.If(serving):
-            m.d.sync += [member.eq(member + 1), serving.eq(member != share - 1)]
-        with m.If(complete):
-            m.d.sync += [member.eq(0), serving.eq(1), served.eq(points[-1])]
-
+        m.d.sync += [late_slice.eq(slice), late_ones.eq(ones)]
+        more, complete, place = self._follow(m, busy, last, here)
         outputs = []
         for q, (code, lane) in enumerate(zip(self.codes, indicators.lanes, strict=True)):
             m.submodules[f"combine_{q}"] = combine = Combine(c)
@@ -151,6 +133,38 @@ class Readout(Component):
                 combine.more.eq(more),
             ]
             outputs.append(Cat(combine.inverted, combine.value))
+        self._accumulate(m, outputs, complete, place, void)
+        return m
+
+    def _follow(
+        self, m: Module, busy: Value, last: Value, here: data.View
+    ) -> tuple[Value, Value, data.View]:
+        """Whether, behind the ADCs, an output goes on; is complete; and where it then belongs."""
+        stages = Combine.latency
+        moving, ending = Signal(stages), Signal(stages, reset_less=True)
+        points = [Signal(here.shape(), name=f"point_{n}", reset_less=True) for n in range(stages)]
+        more, complete = Signal(), Signal()
+        m.d.sync += [
+            moving.eq(Cat(busy, moving)),
+            ending.eq(Cat(last, ending)),
+            *(after.eq(before) for before, after in pairwise([here, *points])),
+        ]
+        m.d.comb += [more.eq(moving[-1] & ~ending[-1]), complete.eq(moving[-1] & ending[-1])]
+        return more, complete, points[-1]
+
+    def _accumulate(
+        self, m: Module, outputs: list[Value], complete: Value, here: data.View, void: Value
+    ) -> None:
+        """Adds the outputs of all ADCs, the members of each unit one after the other."""
+        c = self.config
+        share = members(c)
+        serving, member = Signal(), Signal(range(share))
+        served = Signal(here.shape(), reset_less=True)
+        with m.If(serving):
+            m.d.sync += [member.eq(member + 1), serving.eq(member != share - 1)]
+        with m.If(complete):
+            m.d.sync += [member.eq(0), serving.eq(1), served.eq(here)]
+        bank = self.drain.place.bank
         sums = []
         for u in range(units(c)):
             value = self._queue(m, outputs[u * share : (u + 1) * share], complete, f"waits_{u}")
@@ -164,11 +178,10 @@ class Readout(Component):
                 unit.place.output.eq(served.output),
                 unit.place.bank.eq(served.bank),
                 unit.drained.eq(self.drain.place),
-                unit.select.eq(self.drain.select[u] & ~void.bit_select(self.drain.place.bank, 1)),
+                unit.select.eq(self.drain.select[u] & ~void.bit_select(bank, 1)),
             ]
             sums.append(Value.cast(unit.sum))
         m.d.comb += self.drain.sum.eq(reduce(or_, sums))
-        return m
 
     @staticmethod
     def _queue(m: Module, values: list[Value], load: Value, name: str) -> Value:
