@@ -2,7 +2,7 @@
 
 from itertools import accumulate
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -103,7 +103,8 @@ class Window(Component):
         """Whether a line is complete with the present cycle, and is its image's last."""
         c, lines = self._config, m.submodules.lines
         place, line = Signal(range(c.width * c.channels)), Signal(range(c.height))
-        address = Signal.like(lines.write_addr)
+        address, depth = Signal.like(lines.write_addr), buffer_depth(c)
+        top = Const(0) if _is_power(depth) else address == depth - 1
         taken, ends, bottom, begun = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(begun | room),  # a line that has begun keeps its room
@@ -116,7 +117,7 @@ class Window(Component):
         ]
         with m.If(taken):
             m.d.sync += [
-                address.eq(address + 1),
+                address.eq(Mux(top, 0, address + 1)),
                 begun.eq(~ends),
                 place.eq(Mux(ends, 0, place + 1)),
             ]
@@ -142,13 +143,19 @@ class Window(Component):
         ]
         with m.If(walk.o.ready):
             m.d.sync += [self.o.valid.eq(walk.o.valid), last.eq(step.last)]
-        way = Signal.like(address)
+        way, depth = Signal.like(address), buffer_depth(c)
+        back = Signal(range(-depth, 0))  # the same way round the ring
         with m.Switch(step.level):
             for level, distance in enumerate(_distances(c)):
                 with m.Case(level):
-                    m.d.comb += way.eq(distance % buffer_depth(c))
+                    m.d.comb += [way.eq(distance % depth), back.eq(distance % depth - depth)]
+        beyond = Signal(range(-depth, depth))
+        m.d.comb += beyond.eq(address + back)
         with m.If(read):
             m.d.sync += address.eq(address + way)
+            if not _is_power(depth):
+                with m.If(~beyond[-1]):
+                    m.d.sync += address.eq(beyond)
         return read & (step.level == _ROW), read & (step.level == _FRAME)
 
 
@@ -171,6 +178,10 @@ def _distances(config: ReramLayerConfig) -> list[int]:
     loops = [*_loops(config), (0, config.height * config.width * config.channels)]
     ways = accumulate(((count - 1) * apart for count, apart in loops), initial=0)
     return [apart - back for (_, apart), back in zip(loops, ways, strict=False)]
+
+
+def _is_power(number: int) -> bool:
+    return number & (number - 1) == 0
 
 
 class _Walk(Component):

@@ -13,6 +13,8 @@ from .layer_config import ReramLayerConfig
 
 LATENCY = 3
 """Cycles from the last value of the lines that a row of windows needs to the row's first value."""
+SMALL = 1024
+"""Values of a buffer of which the depth does not matter: a block RAM holds them."""
 
 
 def passes(config: ReramLayerConfig) -> bool:
@@ -22,9 +24,10 @@ def passes(config: ReramLayerConfig) -> bool:
 
 def buffer_depth(config: ReramLayerConfig) -> int:
     """Values that the buffer holds: the lines under a row of windows, and those that come in
-    meanwhile; a power of two."""
+    meanwhile; a power of two where not more than a quarter of that is wasted, or little."""
     needed = (config.kernel + config.stride) * config.width * config.channels
-    return max(2, 1 << (needed - 1).bit_length())
+    power = max(2, 1 << (needed - 1).bit_length())
+    return power if power <= SMALL or 4 * needed >= 3 * power else needed
 
 
 def buffer_lines(config: ReramLayerConfig) -> int:

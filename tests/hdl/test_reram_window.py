@@ -5,7 +5,13 @@ import pytest
 from thresher.hdl.reram.window import Window, value_layout
 from thresher.models.reram.layer_config import ReramLayerConfig
 from thresher.models.reram.mapping import patches
-from thresher.models.reram.window_cycles import Rows, buffer_lines, passes, window_cycles
+from thresher.models.reram.window_cycles import (
+    Rows,
+    buffer_depth,
+    buffer_lines,
+    passes,
+    window_cycles,
+)
 from thresher.sim import stalls
 from thresher.sim.beats import pack, unpack
 from thresher.sim.verilator import run
@@ -19,6 +25,7 @@ SHAPES = {
     "pixels far": {"channels": 3, "height": 7, "width": 5, "kernel": 1, "stride": 2, "padding": 0},
     "padded far": {"channels": 2, "height": 3, "width": 4, "kernel": 5, "padding": 4},
     "padded wide": {"channels": 1, "height": 2, "width": 1, "kernel": 4, "padding": 3, "stride": 3},
+    "many channels": {"channels": 50, "height": 5, "width": 6, "stride": 2},
     "one window": {"channels": 2, "height": 3, "width": 3, "padding": 0},
     "one line": {"channels": 2, "height": 1, "width": 9, "padding": 1, "layout": "position"},
     "one pixel": {"channels": 1, "height": 1, "width": 1, "padding": 1, "input_bits": 1},
@@ -126,8 +133,11 @@ def test_values_enter_in_every_cycle(design):
 
 
 def test_the_buffer_holds_no_more_than_it_must():
-    """The lines under a window and those that come in meanwhile, up to a power of two."""
-    assert buffer_lines(ReramLayerConfig(channels=16, height=32, width=32)) == 4
+    """The lines under a window and those that come in meanwhile."""
+    config = ReramLayerConfig(channels=16, height=32, width=32)
+    assert (buffer_lines(config), buffer_depth(config)) == (4, 2048)
+    config = CONFIGS["many channels"]
+    assert (buffer_lines(config), buffer_depth(config)) == (5, 1500)
 
 
 def test_windows_wait_for_values():
