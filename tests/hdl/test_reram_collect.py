@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 from thresher.hdl.reram.collect import Collect
 from thresher.models.fixed import limits, round_shift
@@ -69,10 +70,13 @@ class Case:
         return found, changed
 
 
-def run(case: Case, idle: bool, pressure: bool):
-    """Results, results that were clipped, and the cycle of each result."""
+def run(case: Case, idle: bool, pressure: bool, broken_off: int):
+    """Results, results that were clipped, and the cycle of each result.
+
+    After ``broken_off`` cycles a reset, from which all starts anew.
+    """
     c, collect = case.config, Collect(case.config)
-    rng = np.random.default_rng(1)
+    rng, reset = np.random.default_rng(1), Signal()
     share = min(c.slices, c.adcs)
     vectors = len(case.sums)
     found, times, state = [], [], {"freed": 0, "clipped": 0}
@@ -106,8 +110,9 @@ def run(case: Case, idle: bool, pressure: bool):
         ctx.set(collect.shift, case.shift)
         if case.bits:
             ctx.set(collect.threshold, case.threshold)
-        offered, time = not idle, 0
-        while len(found) < vectors * c.features:
+        offered, time = not idle, -broken_off
+        while time < 0 or len(found) < vectors * c.features:
+            ctx.set(reset, time == -1)
             assert time < 100 * vectors * c.features + 100
             offered = offered or bool(rng.random() < 0.2)
             number = state["freed"]
@@ -127,10 +132,14 @@ def run(case: Case, idle: bool, pressure: bool):
                 offered = not idle
             await ctx.tick()
             time += 1
+            if time == 0:
+                state.update(freed=0, clipped=0)
+                found.clear()
+                times.clear()
             for drain, value in zip(collect.drains, sums, strict=True):
                 ctx.set(drain.sum, value)
 
-    simulator = Simulator(collect)
+    simulator = Simulator(ResetInserter(reset)(collect))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
@@ -144,7 +153,7 @@ def test_results_are_those_of_integers(name):
     rng = np.random.default_rng(len(name))
     for idle, pressure in ((False, False), (True, True)):
         case = Case(c, rng)
-        found, clipped, times, latency = run(case, idle, pressure)
+        found, clipped, times, latency = run(case, idle, pressure, 20 * idle)
         wanted, changed = case.results()
         assert np.array_equal(found, wanted)
         assert clipped == changed

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 from thresher.hdl.reram.readout import Readout
 from thresher.models.reram.layer_config import ReramLayerConfig
@@ -99,15 +100,23 @@ class Schedule:
         self.length = ends[-1] + 2
 
 
-def run(c: ReramLayerConfig, readout: Readout, held: Indicators, schedule: Schedule):
-    """The sums [vectors, adcs, adc_outputs] and how often each ADC's indicators were bad."""
+def run(
+    c: ReramLayerConfig, readout: Readout, held: Indicators, schedule: Schedule, broken_off: int
+):
+    """The sums [vectors, adcs, adc_outputs] and how often each ADC's indicators were bad.
+
+    After ``broken_off`` cycles of the schedule, the last of them with a reset, it starts anew.
+    """
     share = min(c.slices, c.adcs)
     sums: dict[tuple[int, int, int], int] = {}
     errors = np.zeros(c.adcs, np.int64)
+    reset, times = Signal(), []
 
     async def bench(ctx):
         await held.load(ctx, readout)
-        for time in range(schedule.length):
+        for time in [*range(broken_off), *range(schedule.length)]:
+            ctx.set(reset, len(times) == broken_off - 1)
+            times.append(time)
             step = schedule.go.get(time)
             ctx.set(readout.go, step is not None)
             ctx.set(readout.step, step or {})
@@ -123,6 +132,8 @@ def run(c: ReramLayerConfig, readout: Readout, held: Indicators, schedule: Sched
                 ctx.set(readout.drain.select, 0)
             await ctx.tick()
             found = ctx.get(readout.drain.sum)
+            if len(times) <= broken_off:
+                continue
             if drained:
                 sums[drained] = found
             else:
@@ -130,7 +141,7 @@ def run(c: ReramLayerConfig, readout: Readout, held: Indicators, schedule: Sched
             bad = ctx.get(readout.sign_errors)
             errors[:] += bad >> np.arange(c.adcs) & 1
 
-    simulator = Simulator(readout)
+    simulator = Simulator(ResetInserter(reset)(readout))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
@@ -164,7 +175,8 @@ def test_sums_are_the_formulas_bank_after_bank(name, idle):
     readout = Readout(c)
     gap = (lambda: int(rng.integers(4))) if idle else (lambda: 0)
     schedule = Schedule(c, readout.latency, vectors, gap)
-    sums, errors = run(c, readout, held, schedule)
+    broken_off = schedule.length // 3 if idle else 0
+    sums, errors = run(c, readout, held, schedule, broken_off)
     for v, steps in enumerate(vectors):
         assert np.array_equal(sums[v], expected(c, held, steps)), v
     assert np.array_equal(errors, sum(held.bad[f] for steps in vectors for f, *_ in steps))
