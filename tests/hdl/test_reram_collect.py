@@ -11,7 +11,7 @@ from thresher.models.reram.layer_config import ReramLayerConfig
 CONFIGS = {
     "one crossbar": {},
     "several across, the last not full": {"columns": 8, "features": 13},
-    "units with few members": {"columns": 24, "columns_per_adc": 4, "features": 29},
+    "units with few members": {"columns": 12, "columns_per_adc": 4, "features": 17},
     "rows and planes": {"mapping": "dual", "channels": 50},
     "offset": {"mapping": "offset", "channels": 40, "clip": "zero"},
     "signed": {"activation": "none", "channels": 40},

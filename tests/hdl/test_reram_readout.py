@@ -9,7 +9,7 @@ from thresher.models.reram.layer_config import ReramLayerConfig
 
 CONFIGS = {
     "several ADCs": {},
-    "more ADCs than slices": {"columns": 24, "columns_per_adc": 4, "features": 12},
+    "more ADCs than slices": {"columns": 24, "columns_per_adc": 4, "features": 10},
     "three slices, not equally wide": {
         "weight_bits": 5, "columns": 27, "columns_per_adc": 9, "features": 7,
     },
