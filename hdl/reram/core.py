@@ -60,34 +60,34 @@ class Sequencer(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         c, step = self.config, self.i.p
-        taken, busy, at_end = Signal(), Signal(), Signal()
-        last = Signal(reset_less=True)  # whether the step under way is its vector's last
+        taken, busy = Signal(), Signal()
+        ends = Signal(init=1)  # the step under way, if any, is in its last cycle
+        last = Signal(reset_less=True)  # and whether it is its vector's last
         begun = Signal(range(BANKS + 1))  # vectors that a bank is taken by
         m.d.comb += [
-            at_end.eq(self.column == c.scan - 1),
-            self.i.ready.eq((~busy | at_end) & (~step.first | (begun != BANKS))),
+            self.i.ready.eq(ends & (~step.first | (begun != BANKS))),
             taken.eq(self.i.valid & self.i.ready),
             self.sample.eq(taken & ~step.empty),
         ]
         with m.If(taken):
             m.d.sync += [
                 busy.eq(1),
-                # A step without columns is at its end at once.
-                self.column.eq(Mux(step.empty, c.scan - 1, 0)),
+                ends.eq(step.empty | (c.scan == 1)),
+                self.column.eq(0),
                 last.eq(step.last),
                 self.vector.eq(self.vector + step.last),
             ]
-        with m.Elif(at_end):
+        with m.Elif(ends):
             m.d.sync += busy.eq(0)
         with m.Else():
-            m.d.sync += self.column.eq(self.column + 1)
+            m.d.sync += [self.column.eq(self.column + 1), ends.eq(self.column == c.scan - 2)]
         enters = Signal()
         m.d.comb += enters.eq(taken & step.first)
         with m.If(enters != self.freed):
             m.d.sync += begun.eq(Mux(enters, begun + 1, begun - 1))
         self._follow(m, taken)
         # The counter adds a cycle of its own.
-        finishes = _late(m, busy & at_end & last, Array.LATENCY + self._latency - 1, "finishes")
+        finishes = _late(m, busy & ends & last, Array.LATENCY + self._latency - 1, "finishes")
         with m.If(finishes != self.fetched):
             m.d.sync += self.finished.eq(Mux(finishes, self.finished + 1, self.finished - 1))
         if self._has_total:
