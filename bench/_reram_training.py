@@ -10,6 +10,7 @@ from ..models.reram.mapping import Layout
 from ..models.reram.training.admm import Schedule
 from ..models.reram.training.convert import convert
 from ..models.reram.training.digits import Split, Trained, dense_digits, polarised_digits, splits
+from ..models.reram.training.placed import placed
 from ..models.reram.training.sets import Rule
 from .report import Bar, Progress, Row
 
@@ -28,13 +29,14 @@ def training_rows(quick: bool, progress: Progress) -> Iterator[Row]:
 
 
 def _config(rows: int, mapping: str = "polarised") -> ReramConfig:
-    return ReramConfig.model_validate(
-        {"fragment_rows": rows, "input_bits": 8, "mapping": mapping, "adc_bits": 6}
-    )
+    """With ADCs that lose nothing."""
+    fields = {"fragment_rows": rows, "input_bits": 8, "mapping": mapping}
+    lossless = ReramConfig.model_validate(fields).lossless_adc_bits
+    return ReramConfig.model_validate(fields | {"adc_bits": lossless})
 
 
 def _digits(quick: bool, progress: Progress) -> Iterator[Row]:
-    test = splits()[1]
+    train, test = splits()
     base = _mean(test.accuracy(dense_digits(seed)) for seed in range(_SEEDS))
     what = f"digits, mean of {_SEEDS} seeds"
     yield Row(f"{what}: accuracy in floating point", base, None, "500 digits that did not train")
@@ -52,6 +54,12 @@ def _digits(quick: bool, progress: Progress) -> Iterator[Row]:
             progress(f"{name}, seed {seed}")
             found.append(polarised_digits(_config(rows), seed, layout, rule))
         yield from _judged(name, rows, test, base, found)
+        on_crossbars = _mean(
+            test.accuracy(placed(each, train.images[:100], layout)) for each in found
+        )
+        yield Row(f"{name}: points lost on crossbars with inputs of 8 bits, too",
+                  100 * (base - on_crossbars), Bar("<=", _POINTS[rows]),
+                  f"ADCs of {_config(rows).adc_bits} bits")  # fmt: skip
         if (layout, rule) == (layouts[0], rules[0]):
             none = Schedule(rounds=0, retrain=0)
             naive = convert(

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from thresher.models.reram.config import ReramConfig
+from thresher.models.reram.devices import Devices
 from thresher.models.reram.mapping import map_weights, matrix
 from thresher.models.reram.training.admm import Schedule, Trainer
 from thresher.models.reram.training.convert import convert
 from thresher.models.reram.training.norms import fold
 from thresher.models.reram.training.parts import Part, Pruning, parts_of
+from thresher.models.reram.training.placed import placed
 from thresher.models.reram.training.sets import (
     largest,
     polarised,
@@ -289,3 +291,25 @@ def test_training_that_diverges_says_so():
 
     with pytest.raises(ValueError, match="0 has weights that are no numbers"):
         convert(network(), small(), batches(), loss=loss, schedules=SCHEDULES)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("layout", ["channel", "position"])
+@pytest.mark.parametrize("pruning", [None, Pruning(outputs=0.5, inputs=0.5)])
+def test_crossbars_compute_what_the_module_does(layout, pruning):
+    """With 16 bits of input hardly anything is rounded; signed inputs, odd windows, every chip."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 10, (2, 3), padding="same"), nn.ReLU(),
+        nn.Conv2d(10, 9, 2, stride=(2, 1), padding=(1, 0), bias=False), nn.ReLU(),
+        nn.Flatten(), nn.Linear(180, 3),
+    )  # fmt: skip
+    config = small(input_bits=16, adc_bits=3)
+    found = convert(module, config, batches(), layout=layout, pruning=pruning, schedules=SCHEDULES)
+    images = torch.randn(5, 3, 6, 6)
+    with torch.no_grad():
+        expected = found.module(images)
+        for how in ("gemm", "kernel", "numpy"):
+            scores = placed(found, images, layout, how=how)(images)
+            assert torch.allclose(scores, expected, atol=1e-3 * float(expected.abs().max()))
+        other = placed(found, images, layout, devices=Devices(stuck_on=0.1))(images)
+    assert not torch.allclose(other, expected, atol=1e-3)

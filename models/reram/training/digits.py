@@ -4,42 +4,30 @@ Three convolutions of 3x3 with batch norm and ReLU (16, 32 and 32 channels, halv
 second and the third) and a linear layer.  1,297 of the 1,797 digits train, always the same; nothing
 is done to them but the scaling to 0..1.
 
-What was trained is kept in the cache of builds (``$THRESHER_CACHE`` or the user's cache folder),
-under a hash of the sources, PyTorch's version and what was asked for.
+What was trained is kept (:mod:`.stored`).
 """
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ... import data
-from ...threads import one_thread
-from .. import mapping
 from ..config import ReramConfig
 from ..mapping import Layout
 from .admm import Batches, Schedule, one_cycle
-from .convert import Converted, Laid, convert, laid
-from .norms import fold
-from .parts import parts_of
+from .convert import Converted, convert
 from .sets import Rule
+from .stored import arrays_of, cached, converted, load_state, state_of
 
 EPOCHS, BATCH, RATE = 20, 32, 4e-3
 """Of the dense network."""
 SCHEDULE = Schedule(rounds=6, retrain=12, rate=4e-3)
 """Of polarisation."""
 _TEST = 500
-_SOURCES = data.__file__, mapping.__file__
-"""Besides the training's own, what a trained network depends on."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +103,9 @@ def dense_digits(seed: int = 0) -> nn.Sequential:
                 optimiser.zero_grad()
                 functional.cross_entropy(module(images), labels).backward()
                 optimiser.step()
-        return _state(module)
+        return state_of(module)
 
-    _load(module, _cached(f"dense {seed}", train))
+    load_state(module, cached(f"digits {seed}", train))
     return module.eval()
 
 
@@ -137,47 +125,8 @@ def polarised_digits(
             dense, config, batches(splits()[0], seed + 1), layout=layout, rule=rule,
             schedules={"polarise": SCHEDULE},
         )  # fmt: skip
-        arrays = {"seconds": np.array(time.process_time() - started)} | _state(found.module)
-        for name, layer in found.layers.items():
-            shares = json.dumps(dict(layer.kept))
-            arrays |= {f"{name}.step": np.array(layer.step), f"{name}.kept": np.array(shares)}
-        return arrays
+        return arrays_of(found, time.process_time() - started)
 
-    arrays = _cached(f"{config.model_dump_json()} {seed} {layout} {rule}", train)
-    module = network(seed).eval()
-    fold(module)
-    _load(module, arrays)
-    layers: dict[str, Laid] = {}
-    for part in parts_of(module, config, layout, rule):
-        part.step = float(arrays[f"{part.name}.step"])
-        layers[part.name] = laid(part, json.loads(str(arrays[f"{part.name}.kept"])))
-    return Trained(module, layers, dense, float(arrays["seconds"]))
-
-
-def _state(module: nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in module.state_dict().items()}
-
-
-def _load(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    names = module.state_dict()
-    module.load_state_dict({name: torch.from_numpy(arrays[name]) for name in names})
-
-
-def _cached(what: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What ``make`` gives on one thread, or gave before."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), *map(Path, _SOURCES)]
-    parts = [what.encode(), torch.__version__.encode(), *(path.read_bytes() for path in sources)]
-    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
-    given = os.environ.get("THRESHER_CACHE")
-    folder = Path(given).expanduser() if given else user_cache_path("thresher") / "builds"
-    made = folder / key / "trained.npz"
-    if not made.is_file():
-        with one_thread():
-            arrays = make()
-        made.parent.mkdir(parents=True, exist_ok=True)
-        partial = made.with_name(f"{os.getpid()}.npz")
-        np.savez(partial, allow_pickle=False, **arrays)
-        partial.replace(made)  # at once: another process may be reading
-    os.utime(made.parent)  # what was not used for longest is evicted first
-    with np.load(made, allow_pickle=False) as file:
-        return dict(file)
+    arrays = cached(f"digits {config.model_dump_json()} {seed} {layout} {rule}", train)
+    found, seconds = converted(network(seed), config, layout, arrays)
+    return Trained(found.module, found.layers, dense, seconds)
