@@ -10,6 +10,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from thresher.hdl.lib.repeated import Repeated
 from thresher.hdl.reram.array import Array
+from thresher.hdl.reram.engine import ENGINE
+from thresher.hdl.reram.workloads import random_layer
 from thresher.models.reram.array import Chip, product
 from thresher.models.reram.devices import Devices, draw
 from thresher.models.reram.layer import Layer, register_bits
@@ -196,6 +198,22 @@ def test_layers_on_chips(name):
         got, want = cosimulate(layer, images, chip, **options).results, golden(layer, images, chip)
         np.testing.assert_array_equal(got, want, flaw)
         assert (want != ideal).any() or (flaw == "signs" and name != "polarised"), flaw
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_random_layers_on_chips(seed):
+    rng = np.random.default_rng(seed)
+    config = ENGINE.random_config(rng)
+    images = rng.integers(
+        0, 1 << config.input_bits, (4, config.channels, config.height, config.width)
+    )
+    images -= (1 << config.input_bits - 1) * config.signed_inputs
+    layer = random_layer(config, images, rng)
+    for stall in ("none", "random"):
+        chip = draw(layer.mapping, FLAWS["all"], seed)
+        got = cosimulate(layer, images, chip, stall=stall, reset_at=int(rng.integers(500)))
+        np.testing.assert_array_equal(got.results, golden(layer, images, chip), repr(config))
 
 
 @pytest.mark.slow
