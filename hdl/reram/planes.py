@@ -75,8 +75,6 @@ class Planes(Component):
         self._fragments = -(-inputs // config.fragment_rows)
         # A row of the memory for each fragment of these; addresses wrap round by themselves.
         self._depth = max(4, 1 << (self.held * self._fragments - 1).bit_length())
-        # What leaves the queue stands in a register: the next step is found in one cycle.
-        self._queue = Fifo(_entry_layout(config), self._depth, block=True)
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(config))),
@@ -105,7 +103,8 @@ class Planes(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         c = self._config
-        m.submodules.queue = self._queue
+        # What leaves the queue stands in a register: the next step is found in one cycle.
+        m.submodules.queue = Fifo(_entry_layout(c), self._depth, block=True)
         word = data.ArrayLayout(c.input_bits, c.fragment_rows)
         m.submodules.words = Ram(word, self._depth, c.fragment_rows, collides=False)
         left = Signal()
@@ -138,7 +137,7 @@ class Planes(Component):
         A fragment whose bits are all skipped leaves its row to the next.  The queue's last entry
         waits until it is known whether it is its vector's last.
         """
-        c, words, entry = self._config, m.submodules.words, self._queue.i.p
+        c, words, queue = self._config, m.submodules.words, m.submodules.queue.i
         lane, complete = Signal(range(c.fragment_rows)), Signal()
         m.d.comb += complete.eq((lane == c.fragment_rows - 1) | self.i.p.last)
         with m.If(taken):
@@ -159,6 +158,7 @@ class Planes(Component):
             *(lane.eq(value) for lane in words.write_data),
         ]
         bits, some = self._union(m, taken, complete)
+        entry = Signal(_entry_layout(c), reset_less=True)
         waits, opens, closes = Signal(), Signal(), Signal()
         m.d.comb += opens.eq(done & (some | (ended & ~waits)))
         m.d.sync += closes.eq(ended)
@@ -167,7 +167,11 @@ class Planes(Component):
             m.d.sync += waits.eq(~ended & (waits | some))
         with m.If(opens):
             m.d.sync += [row.eq(row + 1), entry.fragment.eq(number), entry.bits.eq(bits)]
-        m.d.comb += [self._queue.i.valid.eq(closes | (opens & waits)), entry.last.eq(closes)]
+        m.d.comb += [
+            queue.valid.eq(closes | (opens & waits)),
+            queue.payload.eq(entry),
+            queue.p.last.eq(closes),
+        ]
 
     def _union(self, m: Module, taken: Signal, complete: Signal) -> tuple[Value, Value]:
         """Of the fragment that was completed in the last cycle: what the queue keeps of the OR of
@@ -192,39 +196,29 @@ class Planes(Component):
         following = [*free[1:], self.o.ready]
         m.d.comb += [free[k].eq(~valid[k] | following[k]) for k in range(stages)]
         step, load = self._pick(m, valid[0], free[0])
-        lines, ones = self._lines(m, step.bit, load), []
+        present = step._asdict() | {"lines": self._lines(m, step.bit, load)}
+        counts: list[Value] = []
         for k in range(1, stages):
-            terms = []
             if k > 1:
-                before = ones or list(lines)
-                groups = range(0, len(before), COUNTED)
-                terms = [tree_sum(before[n : n + COUNTED]) for n in groups]
-            ones = [
-                Signal.like(t, name=f"ones_{k}_{n}", reset_less=True) for n, t in enumerate(terms)
-            ]
-            before = *step, lines, *terms
-            step = _Step(
-                *(
-                    Signal.like(s, name=f"{n}_{k}", reset_less=True)
-                    for n, s in step._asdict().items()
-                )
-            )
-            lines = Signal.like(lines, name=f"lines_{k}", reset_less=True)
+                terms = counts or list(present["lines"])
+                groups = (terms[n : n + COUNTED] for n in range(0, len(terms), COUNTED))
+                counts = [tree_sum(group) for group in groups]
+            before = present | {f"count_{n}": count for n, count in enumerate(counts)}
+            after = {n: Signal.like(v, name=f"{n}_{k}", reset_less=True) for n, v in before.items()}
             with m.If(free[k]):
-                m.d.sync += valid[k].eq(valid[k - 1])
-                m.d.sync += [
-                    to.eq(of) for to, of in zip((*step, lines, *ones), before, strict=True)
-                ]
+                m.d.sync += [valid[k].eq(valid[k - 1]), *(after[n].eq(before[n]) for n in after)]
+            counts = [after.pop(f"count_{n}") for n in range(len(counts))]
+            present = after
         m.d.comb += [
             self.o.valid.eq(valid[-1]),
-            self.o.p.lines.eq(lines),
-            self.o.p.ones.eq(ones[0] if ones else lines),
-            *(self.o.p[name].eq(value) for name, value in step._asdict().items()),
+            *(self.o.p[name].eq(value) for name, value in present.items()),
+            self.o.p.ones.eq(counts[0] if counts else present["lines"]),
         ]
 
     def _pick(self, m: Module, valid: Signal, free: Signal) -> tuple["_Step", Signal]:
         """The next step; and whether that is a fragment's first."""
-        c, queue, entry = self._config, self._queue.o, self._queue.o.p
+        c, queue = self._config, m.submodules.queue.o
+        entry = queue.p
         step = _Step(
             fragment=Signal(c.fragment_bits, reset_less=True),
             bit=Signal(range(c.input_bits), reset_less=True),
@@ -285,7 +279,7 @@ class Planes(Component):
         # The memory has anything where the last fragment has no inputs.
         partly = Signal(reset_less=True)
         with m.If(load):
-            m.d.sync += partly.eq(self._queue.o.p.fragment == self._fragments - 1)
+            m.d.sync += partly.eq(m.submodules.queue.o.p.fragment == self._fragments - 1)
         return Cat(lines[:filled], Mux(partly, 0, lines[filled:]))
 
     def _add_up(self, m: Module, taken: Signal, left: Signal) -> None:
