@@ -101,7 +101,7 @@ def fault_figures(curves: Curves) -> dict[str, Figure]:
     Wrong answers, with their intervals, over the share of bits, cells or signs that are faulty.
     """
     return {
-        f"reram_{what.replace(' ', '_')}": Figure(
+        f"reram_{what.lower().replace(' ', '_')}": Figure(
             what, "share that is faulty",
             [
                 Panel(f"wrong answers, {panel}", [_series(*line) for line in lines.items()])
@@ -183,10 +183,10 @@ def _clipping(study: _Study, progress: Progress, curves: Curves) -> Iterator[Row
         "ReLU": network,
         "saturating": clipped(network, most, "saturate"),
         "ProAct": trained,
-        "ProAct, compared": replaced(trained, _compared),
+        "ProAct, hard": replaced(trained, _hard),
     }
     panels = curves.setdefault(f"{name} activations", {})
-    lost: dict[str, float] = dict.fromkeys(("FT-ClipAct", "ProAct", "ProAct, compared"), -1.0)
+    lost: dict[str, float] = dict.fromkeys(("FT-ClipAct", "ProAct", "ProAct, hard"), -1.0)
     for memory, (holds, rates) in study.memories.items():
         progress(f"{name}, FT-ClipAct, {memory}")
         stored = Stored(network, holds)
@@ -206,9 +206,11 @@ def _clipping(study: _Study, progress: Progress, curves: Curves) -> Iterator[Row
         if isinstance(holds, Cells):
             yield _as_registers(study, memory, stored, thresholds, most)
     for label, loss in lost.items():
-        bar = None if label == "ProAct, compared" else _LOSS
-        yield Row(f"{name}, {label}: accuracy lost without faults, the most of all memories", loss,
-                  bar, f"{len(study.judge[0])} images that chose nothing")  # fmt: skip
+        bar = None if label == "ProAct, hard" else _LOSS
+        # Shares of images: what differs by less than one is rounding.
+        yield Row(f"{name}, {label}: accuracy lost without faults, the most of all memories",
+                  round(loss, 9), bar,
+                  f"{len(study.judge[0])} images that chose nothing")  # fmt: skip
 
 
 def _as_registers(
@@ -225,7 +227,7 @@ def _as_registers(
         for t in (thresholds, rounded)
     )
     return Row(f"{study.name}, {memory}, FT-ClipAct: accuracy lost by thresholds as registers of 8 "
-               "bits", exact - found, _LOSS)  # fmt: skip
+               "bits", round(exact - found, 9), _LOSS)  # fmt: skip
 
 
 def _definition(progress: Progress) -> Iterator[Row]:
@@ -277,7 +279,7 @@ def _reach(found: Interval) -> str:
     return f"{found.low:.3g} to {found.high:.3g}"
 
 
-def _compared(_: str, part: nn.Module) -> nn.Module:
+def _hard(_: str, part: nn.Module) -> nn.Module:
     assert isinstance(part, HyReLU)
     return part.hard()
 
