@@ -79,6 +79,7 @@ class Probe(wiring.Component):
 ARRAYS = {
     "polarised": {
         "rows": 32, "columns": 32, "columns_per_adc": 16, "channels": 11, "features": 13,
+        "adc_bits": 5,
     },
     "least": {
         "fragment_rows": 1, "rows": 1, "weight_bits": 2, "columns_per_adc": 1, "columns": 1,
