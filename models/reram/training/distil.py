@@ -1,7 +1,7 @@
 """A stored network polarised without the images that it was trained with.
 
 The trained network is the teacher; labels are not used.  Its copy is held to its scores and to what
-leaves each of its blocks, on the images that there are, flipped, shifted, and two of them cut
+leaves each of its blocks, on the images that there are, moved, coloured, and two of them cut
 together or blended.  What that gives is judged on images that it has not seen: those there are lie
 in folds, each judged by a network that was trained on the others.
 """
@@ -29,7 +29,7 @@ BATCH = 32
 EPOCH = 3200
 """Images of an epoch, each made anew."""
 SCHEDULES: dict[Stage, Schedule] = {
-    "polarise": Schedule(rounds=3, retrain=9, rate=3e-3),
+    "polarise": Schedule(rounds=2, retrain=9, rate=3e-3),
     "quantise": Schedule(rounds=1, retrain=1, rate=1e-4),
 }
 TEMPERATURE = 2.0
@@ -102,38 +102,50 @@ def lessons(teacher: nn.Module, pixels: Tensor, seed: int = 0) -> Batches:
 def mixed(pixels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """New images out of ``pixels`` [images, channels, height, width], scaled to a deviation of 1.
 
-    Four in ten are one image, three have a rectangle of another, three blend two; all with their
-    contrast and colours changed a little.
+    Four in ten are one image, three have a rectangle of another, three blend two; all of them
+    moved, and with other contrasts and colours.
     """
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator)
 
-    one, other = (_moved(pixels, count, generator) for _ in range(2))
-    height, width = pixels.shape[2:]
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    one, other = (moved(pixels, count, generator) for _ in range(2))
+    channels, height, width = pixels.shape[1:]
     inside = torch.ones(count, height, width, dtype=torch.bool)
     for axis, side in ((1, height), (2, width)):
         centre, reach = uniform(count, 1) * side, side * (0.125 + 0.3 * uniform(count, 1))
         near = (torch.arange(side) - centre).abs() < reach
         inside &= near.unsqueeze(3 - axis)
-    share = uniform(count, 1, 1, 1)
-    kind = uniform(count, 1, 1, 1)
+    share, kind = uniform(count, 1, 1, 1), uniform(count, 1, 1, 1)
     blend = one * share + other * (1 - share)
     found = torch.where(kind < 0.7, torch.where(inside[:, None] & (kind > 0.4), other, one), blend)
-    contrast = 1 + 0.2 * torch.randn(count, 1, 1, 1, generator=generator)
-    return found * contrast + 0.1 * torch.randn(count, pixels.shape[1], 1, 1, generator=generator)
+    colours = torch.eye(channels) + 0.15 * normal(count, channels, channels)
+    found = (colours @ found.flatten(2)).view_as(found)
+    return found * (1 + 0.2 * normal(count, 1, 1, 1)) + 0.1 * normal(count, channels, 1, 1)
 
 
-def _moved(pixels: Tensor, count: int, generator: torch.Generator, reach: int = 4) -> Tensor:
-    """Images at random, half of them flipped, shifted by up to ``reach`` pixels each way."""
+def moved(pixels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Images at random, half of them flipped, turned, stretched and shifted.
+
+    By up to 15 degrees, a quarter of the size and an eighth of it; what is beyond the edge mirrors
+    what is within.
+    """
+
+    def between(reach: float) -> Tensor:
+        return (2 * torch.rand(count, generator=generator) - 1) * reach
+
     images = pixels[torch.randint(len(pixels), (count,), generator=generator)]
-    flip = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
-    images = functional.pad(torch.where(flip, images.flip(3), images), (reach,) * 4, mode="reflect")
-    down, across = torch.randint(2 * reach + 1, (2, count), generator=generator)
-    rows = down[:, None] + torch.arange(pixels.shape[2])
-    columns = across[:, None] + torch.arange(pixels.shape[3])
-    which = torch.arange(count)[:, None, None]
-    return images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    flip = torch.where(between(1) < 0, -1.0, 1.0)
+    angle, down, across = between(torch.pi / 12), 1 + between(0.25), 1 + between(0.25)
+    rows = [
+        torch.stack([flip * across * angle.cos(), -down * angle.sin(), between(0.25)], 1),
+        torch.stack([flip * across * angle.sin(), down * angle.cos(), between(0.25)], 1),
+    ]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def folds(labels: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
