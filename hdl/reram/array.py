@@ -27,7 +27,7 @@ class Array(Component):
     reads them.  Ports of one value have no bits.
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, config: ReramLayerConfig):
         self.config = c = config
@@ -77,10 +77,13 @@ class Array(Component):
                 cells.write_data.eq(self.levels),
                 cells.read_addr.eq(address),
             ]
-            levels = [
-                Mux(line, level, 0) for line, level in zip(driven, cells.read_data, strict=True)
+            # Nothing but this behind a block RAM, which is slow.
+            read = Signal(self.levels_shape, name=f"read_{q}", reset_less=True)
+            m.d.sync += [
+                to.eq(Mux(line, level, 0))
+                for to, line, level in zip(read, driven, cells.read_data, strict=True)
             ]
-            m.d.sync += self.codes[q].eq(self._convert(m, levels))
+            m.d.sync += self.codes[q].eq(self._convert(m, list(read)))
         return m
 
     def _convert(self, m: Module, levels: list[Value]) -> Value:
