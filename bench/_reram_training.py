@@ -13,8 +13,17 @@ from ..models.reram.mapping import Layout
 from ..models.reram.resnet import ResNet
 from ..models.reram.training.admm import Schedule
 from ..models.reram.training.convert import convert
-from ..models.reram.training.digits import Split, Trained, dense_digits, polarised_digits, splits
+from ..models.reram.training.digits import (
+    SCHEDULE,
+    Split,
+    Trained,
+    batches,
+    dense_digits,
+    polarised_digits,
+    splits,
+)
 from ..models.reram.training.distil import folds, polarised_resnet
+from ..models.reram.training.parts import Pruning
 from ..models.reram.training.placed import placed
 from ..models.reram.training.sets import Rule
 from ..models.threads import one_thread
@@ -84,6 +93,26 @@ def _digits(quick: bool, progress: Progress) -> Iterator[Row]:
             yield Row(f"digits, fragments of {rows}: accuracy of the nearest polarised weights "
                       "without training", test.accuracy(naive.module), None,
                       "one seed; chance is 0.1")  # fmt: skip
+    yield from _pruned(test, train, progress)
+
+
+def _pruned(test: Split, train: Split, progress: Progress) -> Iterator[Row]:
+    """Half of the filters and filter shapes between the first and the last layer."""
+    config = ReramConfig(rows=32, columns=32, input_bits=8)
+    half = Pruning(outputs=0.5, inputs=0.5)
+    pruning = {"3": half, "7": half, "12": Pruning(inputs=0.5)}
+    progress("digits, pruned")
+    dense = dense_digits()
+    with one_thread():
+        found = convert(
+            dense, config, batches(train, 1), pruning=pruning,
+            schedules={"prune": SCHEDULE, "polarise": SCHEDULE},
+        )  # fmt: skip
+    before, after = found.crossbars
+    what = "digits, half of filters and shapes pruned, fragments of 8, crossbars of 32 x 32, a seed"
+    yield Row(f"{what}: crossbars saved, times", before / after, None, f"{before} to {after}")
+    lost = 100 * (test.accuracy(dense) - test.accuracy(found.module))
+    yield Row(f"{what}: points lost", lost, Bar("<=", _POINTS[8]))
 
 
 def _resnet(progress: Progress) -> Iterator[Row]:

@@ -92,12 +92,6 @@ class Part:
         """The largest magnitude of an integer weight."""
         return self.config.weight_limits[1]
 
-    @property
-    def crossbars(self) -> int:
-        """That hold the weights, all signs' planes counted."""
-        down = -(-len(self.inputs) // self.config.rows)
-        return self.config.planes * down * -(-len(self.outputs) // self.config.outputs)
-
     def project(self, stage: Stage, matrix: Tensor) -> Tensor:
         """The nearest weights of the stage's set that keep what is fixed."""
         if stage == "prune":
