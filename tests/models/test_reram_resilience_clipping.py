@@ -92,6 +92,11 @@ def test_relus_are_replaced_by_name(trained):
     assert {name for name, _ in copy.named_parameters()} == {
         name for name, _ in deep.named_parameters()
     }
+    shared = nn.ReLU()
+    twice = replaced(nn.Sequential(shared, nn.Linear(2, 2), shared), lambda *_: ClippedReLU(1))
+    assert twice[0] is twice[2]
+    assert isinstance(twice[0], ClippedReLU)
+    assert isinstance(replaced(shared, lambda *_: ClippedReLU(1)), ClippedReLU)
     with pytest.raises(ValueError, match=r"Linear has no torch\.nn\.ReLU"):
         relus(nn.Linear(2, 2))
 
@@ -110,6 +115,11 @@ def test_largest_is_what_every_neuron_reaches(trained):
     # A convolution's order of sums may depend on the batch.
     assert torch.allclose(found["1"], first.amax(0), atol=1e-5)
     assert torch.allclose(found["4"], second.amax(0), atol=1e-5)
+    shared = nn.ReLU()
+    shapes = nn.Sequential(nn.Flatten(), shared, nn.Linear(16, 3), shared)
+    with torch.no_grad():
+        most = max(float(part(images).max()) for part in (shapes[:2], shapes))
+    assert float(largest(shapes, images)["1"]) == pytest.approx(most)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -89,7 +89,7 @@ class HyReLU(nn.Module):
 
 
 def relus(module: nn.Module) -> dict[str, nn.Module]:
-    """All ReLUs by name, clipped ones too, in the order of registration.
+    """All ReLUs by name, clipped ones too, in the order of registration; shared ones once.
 
     Raises :class:`ValueError` where there is none.
     """
@@ -108,13 +108,16 @@ def relus(module: nn.Module) -> dict[str, nn.Module]:
 def replaced(module: nn.Module, make: Callable[[str, nn.Module], nn.Module]) -> nn.Module:
     """A copy whose ReLUs are what ``make`` gives for their name and themselves.
 
-    Weights have the same names in the copy.  Raises as :func:`relus`.
+    One that several places share is replaced in all of them by one.  Weights have the same names
+    in the copy.  Raises as :func:`relus`.
     """
-    module = copy.deepcopy(module)
-    for name, part in relus(module).items():
-        parent, _, last = name.rpartition(".")
-        setattr(module.get_submodule(parent), last, make(name, part))
-    return module
+    whole = nn.ModuleDict({"copy": copy.deepcopy(module)})
+    made = {part: make(name, part) for name, part in relus(whole["copy"]).items()}
+    for name, part in list(whole.named_modules(remove_duplicate=False)):
+        if part in made:
+            parent, _, last = name.rpartition(".")
+            setattr(whole.get_submodule(parent), last, made[part])
+    return whole["copy"]
 
 
 def clipped(
@@ -128,14 +131,18 @@ def clipped(
 def largest(module: nn.Module, images: Tensor, batch: int = 128) -> dict[str, Tensor]:
     """The largest that each neuron of each ReLU gives on these images, without the batch's axis.
 
-    In the order in which the network first comes to them.  Raises as :func:`relus`.
+    In the order in which the network first comes to them.  A ReLU that is called for several shapes
+    has one for all.  Raises as :func:`relus`.
     """
     found: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def seen(_: nn.Module, __: Any, result: Tensor) -> None:
             most = result.amax(dim=0)
-            found[name] = torch.maximum(found[name], most) if name in found else most
+            before = found.get(name, most)
+            if before.shape != most.shape:
+                before, most = before.max(), most.max()
+            found[name] = torch.maximum(before, most)
 
         return seen
 

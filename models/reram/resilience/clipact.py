@@ -40,7 +40,8 @@ def search(
 ) -> dict[str, float]:
     """A threshold for every ReLU of ``module``, by name; :func:`.clipped` puts them in.
 
-    Every threshold is tried under the same faults, those of ``seeds`` memories at each rate.
+    Every threshold is tried under the same faults, those of ``seeds`` memories at each rate, on
+    ``device``, where the module is moved.
     Raises :class:`ValueError` for less than 3 points, which leave no neighbours.
     """
     if points < 3 or rounds < 1:
@@ -48,7 +49,7 @@ def search(
     images, labels = images.to(device), labels.to(device)
     module = module.to(device).eval()
     thresholds = {name: float(most.max()) for name, most in largest(module, images).items()}
-    network = clipped(module, thresholds).eval()
+    network = clipped(module, thresholds).to(device).eval()
     clean = stored(device=device)
     faulty = [[stored(rate, seed, device) for seed in range(seeds)] for rate in rates]
     floor = accuracy(module, clean, images, labels) - loss

@@ -96,7 +96,9 @@ def sweep(
 ) -> dict[str, Curve]:
     """A curve for each of the modules, which differ in activations only, under the same faults.
 
-    Each of ``seeds`` memories is drawn once a rate.  Modules are used in evaluation mode.
+    Each of ``seeds`` memories is drawn once a rate.  Modules are moved to ``device`` and used in
+    evaluation mode.  Raises :class:`ValueError` for less than 2 seeds, as :func:`area` and as
+    :class:`.Stored`.
     """
     if seeds < 2:
         raise ValueError(f"seeds = {seeds} give no interval; 2 at least, 20 for a figure")

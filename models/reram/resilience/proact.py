@@ -43,6 +43,7 @@ def train(
     """A copy of ``module`` in evaluation mode, its ReLUs :class:`~.activations.HyReLU`.
 
     ``rate`` is Adam's, in shares of the largest activation; the seed decides the order of images.
+    The module is moved to ``device``; the same numbers there need not be the same to the bit.
     """
     images = images.to(device)
     module = module.to(device).eval()
