@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from thresher.models import data
 from thresher.models.reram.config import ReramConfig
-from thresher.models.reram.training import digits
+from thresher.models.reram.training import digits, digits_residual
 from thresher.models.reram.training.admm import Schedule
 
 pytest.importorskip("sklearn")
@@ -60,3 +61,23 @@ def test_what_polarised_weights_cost(rows, points):
         assert found.seconds < 60
         lost.append(100 * (test.accuracy(found.dense) - test.accuracy(found.module)))
     assert sum(lost) / 3 <= points
+
+
+def test_enlarged_images_are_the_same_digits():
+    small, large = digits.splits()[1], digits_residual.enlarged()[1]
+    assert large.images.shape == (500, 3, 16, 16)
+    assert torch.equal(large.labels, small.labels)
+    again = torch.nn.functional.avg_pool2d(large.images, 2)  # a bilinear image's inner pixels blur
+    assert all(torch.equal(again[:, 0], again[:, channel]) for channel in (1, 2))
+    assert torch.corrcoef(torch.stack([again[:, :1].flatten(), small.images.flatten()]))[0, 1] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rows", "points"), [(4, 2.5), (8, 4.0)])
+def test_what_polarised_weights_cost_a_residual_network(rows, points):
+    state = data.load("crossbar/resnet14_cifar10_state.npz")
+    test = digits_residual.enlarged()[1]
+    found, _ = digits_residual.polarised_residual(state, ReramConfig(fragment_rows=rows))
+    assert found.violations == 0
+    lost = test.accuracy(digits_residual.dense_residual(state)) - test.accuracy(found.module)
+    assert 100 * lost <= points
