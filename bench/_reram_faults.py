@@ -332,7 +332,7 @@ def _residual(progress: Progress) -> _Study:
         cells=cells,
         signs=(1e-3, 3e-3, 0.01, 0.03),
         memories=memories,
-        search=(fit[0][:100], fit[1][:100]),
+        search=fit,
         epochs=4,
         loss=0.005,
     )
