@@ -10,6 +10,7 @@ from ..models import data
 from ..models.reram.chip import (
     BASELINES,
     Accelerator,
+    Baseline,
     adc_area,
     adc_energy,
     break_even,
@@ -24,6 +25,11 @@ from .report import Bar, Progress, Row, show
 _IMAGES = "crossbar/cifar10_jpeg_test400.npz"
 _NETWORKS = ("resnet14", "resnet20")
 _FRAGMENTS = (4, 8, 16)
+_SHORT: dict[Baseline, str] = {
+    "offset": "ISAAC, 16 bits, offset",
+    "dual": "ISAAC, 16 bits, dual",
+    "optimised": "ISAAC, 8 bits, offset",
+}
 LENET = 23.18
 """Times fewer weights of LeNet-5 on MNIST after pruning, by the paper."""
 
@@ -119,10 +125,10 @@ def _factors(cycles: dict[tuple[str, int], tuple[float, float]]) -> Iterator[Row
 def _picture(leading: float, every: float) -> Bars:
     """Throughput after each change."""
     goal, parts, names = Accelerator.forms(), {}, []
-    for baseline, title in BASELINES.items():
+    for baseline, title in _SHORT.items():
         found = breakdown(goal, baseline, leading, every)
         del found["pruning"]  # the same for all, and as much as one prunes
-        names = ["baseline", *found]
+        names = ["baseline", *(name.replace("skipping ", "skipping\n") for name in found)]
         parts[title] = list(accumulate(found.values(), mul, initial=1.0))
     return Bars(
         f"FORMS, fragments of 8, one change after the other (ResNet-20: {show(leading)} and "
