@@ -18,6 +18,7 @@ from ..models.reram.array import FRACTION
 from ..models.reram.config import ReramConfig
 from ..models.reram.devices import Devices, draw
 from ..models.reram.layer_config import ReramLayerConfig
+from ..models.reram.residual import Residual
 from ..models.reram.resilience import clipact, proact
 from ..models.reram.resilience.activations import HyReLU, clipped, largest, register, replaced
 from ..models.reram.resilience.curves import Curve, Interval, sweep
@@ -30,7 +31,6 @@ from ..models.reram.resilience.memories import (
     Stored,
     accuracy,
 )
-from ..models.reram.resilience.networks import Residual
 from ..models.reram.resnet import ResNet
 from ..models.reram.training.convert import Converted
 from ..models.reram.training.digits import dense_digits, polarised_digits, splits
@@ -233,8 +233,7 @@ def _as_registers(
 def _definition(progress: Progress) -> Iterator[Row]:
     """Stored faults: what they are of, and what they would be of cells that weights fill."""
     table = json.loads(data.path(_STORED).read_text(encoding="utf-8"))
-    study, network = _residual(progress), _resnet()
-    module = Residual(network, folded=False)
+    study, module = _residual(progress), _resnet()
     rates = (0.001, 0.005)
     images, labels = (torch.cat(both) for both in zip(study.fit, study.judge, strict=True))
     stored = {"off": "1.0", "on": "0.0", "mixed": "0.5"}
@@ -324,9 +323,11 @@ def _residual(progress: Progress) -> _Study:
         "cells, sign and magnitude": (Cells(SIGNED, "mixed"), cells[1:4]),
     }
     fit = pixels[::2], labels[::2]
+    network = _resnet()
+    fold(network)
     return _Study(
         name="ResNet-20",
-        network=Residual(_resnet()),
+        network=network.requires_grad_(False),
         fit=fit,
         judge=(pixels[1::2], labels[1::2]),
         cells=cells,
@@ -338,5 +339,6 @@ def _residual(progress: Progress) -> _Study:
     )
 
 
-def _resnet() -> ResNet:
-    return ResNet(data.load("crossbar/resnet20_cifar10_state.npz"))
+def _resnet() -> Residual:
+    """With its batch norms apart from its weights."""
+    return Residual(data.load("crossbar/resnet20_cifar10_state.npz")).requires_grad_(False)

@@ -10,6 +10,7 @@ from thresher.models.reram.array import product
 from thresher.models.reram.config import ReramConfig
 from thresher.models.reram.devices import draw
 from thresher.models.reram.mapping import map_weights, matrix, patches
+from thresher.models.reram.residual import Residual
 from thresher.models.reram.resilience.curves import Curve, Interval, area, sweep
 from thresher.models.reram.resilience.memories import (
     Cells,
@@ -19,8 +20,8 @@ from thresher.models.reram.resilience.memories import (
     accuracy,
     flipped,
 )
-from thresher.models.reram.resilience.networks import Residual
 from thresher.models.reram.resnet import ResNet, polarise
+from thresher.models.reram.training.norms import fold
 from thresher.models.threads import one_thread
 from torch import nn
 from torch.nn import functional
@@ -201,10 +202,13 @@ def test_curves_of_one_sweep_are_of_the_same_faults():
 @pytest.mark.parametrize(("name", "folded"), [("resnet14", True), ("resnet20", False)])
 def test_a_residual_module_is_the_network(name, folded):
     """Its scores, batch norm folded or apart."""
-    network = ResNet(data.load(f"crossbar/{name}_cifar10_state.npz"))
+    state = data.load(f"crossbar/{name}_cifar10_state.npz")
+    network = Residual(state)
+    if folded:
+        fold(network)
     pixels = ResNet.pixels(data.load("crossbar/cifar10_jpeg_test400.npz")["images"][:2])
     with torch.no_grad():
-        assert torch.allclose(Residual(network, folded)(pixels), network(pixels), atol=1e-4)
+        assert torch.allclose(network(pixels), ResNet(state)(pixels), atol=1e-4)
 
 
 @pytest.mark.slow
@@ -219,8 +223,7 @@ def test_stored_faults_are_of_seven_bits_in_cells_for_eight(flaws, share):
     pixels, labels = ResNet.pixels(file["images"]), torch.from_numpy(file["labels"]).long()
     path = data.path("crossbar/stuckat_encoding_resnet20.json")
     table = json.loads(path.read_text(encoding="utf-8"))
-    network = ResNet(data.load("crossbar/resnet20_cifar10_state.npz"))
-    module = Residual(network, folded=False)
+    module = Residual(data.load("crossbar/resnet20_cifar10_state.npz"))
     memory = Stored(module, Cells(ReramConfig(**SIGNED, weight_bits=7), flaws))
     curve = sweep({"": module}, memory, (0.001, 0.005), 12, pixels, labels)[""]
     for rate, found in zip(curve.rates, curve.accuracies, strict=True):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from thresher.models import data
 from thresher.models.reram.config import ReramConfig
+from thresher.models.reram.residual import Residual
 from thresher.models.reram.resnet import ResNet
 from thresher.models.reram.training import distil
 from thresher.models.reram.training.admm import Schedule
-from thresher.models.reram.training.residual import Residual
 from thresher.models.threads import one_thread
 
 

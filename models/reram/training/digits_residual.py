@@ -12,10 +12,10 @@ import torch
 from torch.nn import functional
 
 from ..config import ReramConfig
+from ..residual import Residual
 from .admm import Schedule, one_cycle
 from .convert import Converted, convert
 from .digits import Split, batches, splits
-from .residual import Residual
 from .stored import arrays_of, cached, converted, load_state, state_of
 
 EPOCHS, RATE = 12, 4e-3

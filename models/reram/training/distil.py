@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from ..config import ReramConfig
 from ..mapping import Layout
+from ..residual import Residual
 from ..resnet import ResNet
 from .admm import Batches, Loss, Schedule
 from .convert import Converted, convert
 from .parts import Stage
-from .residual import Residual
 from .sets import Rule
 from .stored import arrays_of, cached, converted
 

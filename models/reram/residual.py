@@ -1,4 +1,4 @@
-"""The stored residual networks as modules that train."""
+"""The stored residual networks as modules: layers, norms and ReLUs are modules of their own."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """:class:`..resnet.ResNet` of the same state, with its batch norms as modules of their own."""
+    """:class:`.resnet.ResNet` of the same state, in floating point."""
 
     def __init__(self, state: Mapping[str, np.ndarray]) -> None:
         """From the arrays of a state dict; in evaluation mode."""
         super().__init__()
         self.conv1, self.bn1 = _convolution(state["conv1.weight"].shape)
+        self.relu = nn.ReLU()
         stages: dict[str, list[nn.Module]] = {}
         for name in state:
             stage, _, rest = name.partition(".")
@@ -37,14 +38,14 @@ class Residual(nn.Module):
 
     def blocks(self, pixels: Tensor) -> list[Tensor]:
         """What leaves the first layer, and each block."""
-        found = [self.bn1(self.conv1(pixels)).relu()]
+        found = [self.relu(self.bn1(self.conv1(pixels)))]
         for stage in self.stages:
             for block in self.get_submodule(stage).children():
                 found.append(block(found[-1]))
         return found
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Scores [batch, 10] of :meth:`..resnet.ResNet.pixels`."""
+        """Scores [batch, 10] of :meth:`.resnet.ResNet.pixels`."""
         return self.classifier(self.blocks(pixels)[-1])
 
 
@@ -55,12 +56,13 @@ class _Block(nn.Module):
         stride = 2 if shortcut else 1
         self.conv1, self.bn1 = _convolution(first, stride)
         self.conv2, self.bn2 = _convolution(shapes["conv2.weight"])
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
         self.downsample = nn.Sequential(*_convolution(shortcut, stride)) if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.bn1(self.conv1(x)).relu()
+        inner = self.relu1(self.bn1(self.conv1(x)))
         beside = x if self.downsample is None else self.downsample(x)
-        return (self.bn2(self.conv2(inner)) + beside).relu()
+        return self.relu2(self.bn2(self.conv2(inner)) + beside)
 
 
 def _convolution(shape: tuple[int, ...], stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
