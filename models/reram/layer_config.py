@@ -59,16 +59,7 @@ class ReramLayerConfig(ReramConfig):
             "channels": 3, "height": 4, "width": 4, "features": 5, "output_bits": 4,
         },
         "large": {"channels": 64, "features": 64},
-        "forms4": {"fragment_rows": 4, "adc_bits": 3},
-        "forms16": {"fragment_rows": 16, "adc_bits": 5},
-        "isaac": {
-            "mapping": "offset", "fragment_rows": 128, "weight_bits": 16, "adc_bits": 8,
-            "columns_per_adc": 128, "skip": "none",
-        },
-        "dual": {
-            "mapping": "dual", "fragment_rows": 128, "adc_bits": 8, "columns_per_adc": 128,
-            "skip": "none",
-        },
+        **{name: ReramConfig.presets[name] for name in ("forms4", "forms16", "isaac", "dual")},
     }  # fmt: skip
 
     @property

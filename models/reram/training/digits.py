@@ -90,19 +90,25 @@ def batches(split: Split, seed: int, size: int = BATCH) -> Batches:
     return epoch
 
 
+def fit(module: nn.Module, batches: Batches, epochs: int, rate: float) -> None:
+    """Trains a classifier by Adam, with rates of one cycle of which ``rate`` is the highest."""
+    module.train()
+    optimiser = torch.optim.Adam(module.parameters())
+    for epoch in range(epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * one_cycle((epoch + 0.5) / epochs)
+        for images, labels in batches():
+            optimiser.zero_grad()
+            functional.cross_entropy(module(images), labels).backward()
+            optimiser.step()
+
+
 def dense_digits(seed: int = 0) -> nn.Sequential:
     """The trained network in floating point; in evaluation mode."""
     module = network(seed)
 
     def train() -> dict[str, np.ndarray]:
-        epochs, optimiser = batches(splits()[0], seed), torch.optim.Adam(module.parameters())
-        for epoch in range(EPOCHS):
-            for group in optimiser.param_groups:
-                group["lr"] = RATE * one_cycle((epoch + 0.5) / EPOCHS)
-            for images, labels in epochs():
-                optimiser.zero_grad()
-                functional.cross_entropy(module(images), labels).backward()
-                optimiser.step()
+        fit(module, batches(splits()[0], seed), EPOCHS, RATE)
         return state_of(module)
 
     load_state(module, cached(f"digits {seed}", train))

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from ..config import ReramConfig
 from ..residual import Residual
-from .admm import Schedule, one_cycle
+from .admm import Schedule
 from .convert import Converted, convert
-from .digits import Split, batches, splits
+from .digits import Split, batches, fit, splits
 from .stored import arrays_of, cached, converted, load_state, state_of
 
 EPOCHS, RATE = 12, 4e-3
@@ -44,16 +44,7 @@ def dense_residual(state: Mapping[str, np.ndarray], seed: int = 0) -> Residual:
                 reset()
 
     def train() -> dict[str, np.ndarray]:
-        epochs = batches(enlarged()[0], seed)
-        optimiser = torch.optim.Adam(module.parameters())
-        module.train()
-        for epoch in range(EPOCHS):
-            for group in optimiser.param_groups:
-                group["lr"] = RATE * one_cycle((epoch + 0.5) / EPOCHS)
-            for images, labels in epochs():
-                optimiser.zero_grad()
-                functional.cross_entropy(module(images), labels).backward()
-                optimiser.step()
+        fit(module, batches(enlarged()[0], seed), EPOCHS, RATE)
         return state_of(module)
 
     load_state(module, cached(f"digits residual {_shape(state)} {seed}", train))
