@@ -165,7 +165,7 @@ class RightBanks(Component):
 class SumsBanks(Component):
     """Two halves of C banks of ``sums_depth`` sums.
 
-    ``top[c]`` answers ``read`` after 1 + c cycles, 0 where it is not valid.  ``write`` is of
+    ``top[c]`` answers ``read`` after 2 + c cycles, 0 where it is not valid.  ``write`` is of
     ``bottom[c]`` c cycles later; ``written`` tells of its ``last`` that it is there in all columns.
     ``data`` answers ``en``, ``half``, ``address`` after a cycle, and stays.
 
@@ -201,8 +201,11 @@ class SumsBanks(Component):
             shown = [self._bank(m, c, x, read, write) for x in range(2)]
             answers = Signal(2, name=f"answers{c}")  # which half has been read for `top`
             m.d.sync += answers.eq(Mux(read.valid, 1 << read.half, 0))
+            # A register between a block RAM, which is slow, and an adder.
+            top = Signal(32, name=f"top{c}", reset_less=True)
+            m.d.sync += top.eq(Mux(answers[0], shown[0], 0) | Mux(answers[1], shown[1], 0))
             m.d.comb += [
-                self.top[c].eq(Mux(answers[0], shown[0], 0) | Mux(answers[1], shown[1], 0)),
+                self.top[c].eq(top),
                 self.data[c].eq(Mux(half, shown[1], shown[0])),
             ]
         m.d.sync += self.written.eq(write.valid & write.last)

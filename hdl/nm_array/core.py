@@ -78,8 +78,8 @@ class Core(Component):
             left_walk.written.eq(sums_walk.done),
             left.read.eq(left_walk.left),
             right.read.eq(right_walk.read),
-            # A left word reaches the array a cycle after its read, and so does a sum.
-            sums.read.eq(delayed(m, left_walk.sums, array.top_offset)),
+            # A left word reaches the array a cycle after its read, a sum two.
+            sums.read.eq(delayed(m, left_walk.sums, array.top_offset - 1)),
             sums_walk.valid.eq(array.bottom[0].valid),
             sums.write.eq(sums_walk.write),
             *(port.eq(o) for port, o in zip(array.left, left.o, strict=True)),
@@ -89,7 +89,7 @@ class Core(Component):
             m.d.comb += [array.top[c].eq(sums.top[c]), sums.bottom[c].eq(array.bottom[c].sum)]
         # From a pass's first word at the last bank to when a pass may begin that reads its sums.
         matured = [left.swapped]
-        for _ in range(array.row_skew + 1):
+        for _ in range(array.row_skew + 2):
             matured.append(Signal(name="matured"))
             m.d.sync += matured[-1].eq(matured[-2])
         m.d.comb += left_walk.matured.eq(matured[-1])

@@ -12,7 +12,7 @@ the steps of a row tile and tile where sums are.  Counts are 1 or more.  Names a
 :mod:`...models.nm.program`.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -66,12 +66,13 @@ class RightWalk(Component):
         jump = Signal.like(address, reset_less=True)  # from a fold's last word to the next tile's
         folds, tiles, again = (Signal(COUNT_BITS, name=n, reset_less=True) for n in "fta")
         g = Signal(range(clusters))
+        first, last = Signal(init=1), Signal(init=clusters == 1)  # g is
         full, odd = Signal(), Signal()  # a fold may start; of the fold whose words come
         load, word_over, over = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.loaded.eq(full | (word_over if self._all_first else load & (g == 0))),
-            load.eq(active & ~output & ~self._waits(m, g, full, load & ~word_over)),
-            word_over.eq(load & (g == clusters - 1)),
+            self.loaded.eq(full | (word_over if self._all_first else load & first)),
+            load.eq(active & ~output & ~self._waits(m, first, full, load & ~last)),
+            word_over.eq(load & last),
             over.eq(Mux(output, self.moved & self.done, word_over & (tiles == 0) & (folds == 0))),
             self.i.ready.eq(~active | over),
         ]
@@ -84,9 +85,14 @@ class RightWalk(Component):
             odd.eq(odd ^ word_over),
         ]
         with m.If(load):
-            m.d.sync += [here.eq(here + 1), g.eq(g + 1)]
+            m.d.sync += [
+                here.eq(here + 1),
+                g.eq(Mux(last, 0, g + 1)),
+                first.eq(last),
+                last.eq(last if clusters == 1 else g == clusters - 2),
+            ]
         with m.If(word_over):
-            m.d.sync += [g.eq(0), here.eq(here + jump), tiles.eq(tiles - 1)]
+            m.d.sync += [here.eq(here + jump), tiles.eq(tiles - 1)]
             with m.If(tiles == 0):
                 m.d.sync += [
                     tiles.eq(again),
@@ -109,19 +115,26 @@ class RightWalk(Component):
             ]
         return m
 
-    def _waits(self, m: Module, g, full, paced) -> Value:
-        """Whether word g must wait: the first for shadow registers, others for the pace."""
+    def _waits(self, m: Module, first, full, paced) -> Value:
+        """Whether a word must wait: the first for shadow registers, others for the pace."""
         period = (self.config.clusters - 1) * self._pace + 1
-        since, gap = Signal(range(period)), Signal(range(self._pace))
-        with m.If(self.start & (not self._all_first)):
-            m.d.sync += since.eq(period - 1)
-        with m.Elif(since != 0):
-            m.d.sync += since.eq(since - 1)
-        with m.If(paced):
-            m.d.sync += gap.eq(self._pace - 1)
-        with m.Elif(gap != 0):
-            m.d.sync += gap.eq(gap - 1)
-        return Mux(g == 0, full | (since != 0), gap != 0)
+        start = self.start & (not self._all_first)
+        return Mux(
+            first, full | self._after(m, "since", start, period - 1),
+            self._after(m, "gap", paced, self._pace - 1),
+        )  # fmt: skip
+
+    @staticmethod
+    def _after(m: Module, name: str, event, cycles: int) -> Value:
+        """High for so many ``cycles`` after an ``event``."""
+        if not cycles:
+            return Const(0, 1)
+        left, counts = Signal(range(cycles + 1), name=name), Signal(name=f"{name}_counts")
+        with m.If(event):
+            m.d.sync += [left.eq(cycles), counts.eq(1)]
+        with m.Elif(counts):
+            m.d.sync += [left.eq(left - 1), counts.eq(left != 1)]
+        return counts
 
 
 class LeftWalk(Component):
@@ -140,7 +153,7 @@ class LeftWalk(Component):
     def __init__(self, config: NmConfig, array: Array):
         self.config = config
         self._tile_period = array.tile_period
-        self._most_passes = array.weight_latency + 2
+        self._most_passes = array.weight_latency + 3
         super().__init__(
             {
                 "i": In(stream.Signature(GEMM)),

@@ -5,7 +5,7 @@ whose weights are stationary, or a row tile and tile whose sums are, is a *pass*
 
 * weight-stationary: ``max(rows, (G - 1) * load_pace + 1)`` cycles apart, for the next one's words
   must be loaded meanwhile; where a fold goes on from the sums of the one before, the same
-  tile's passes are ``R * I + 3`` apart at least;
+  tile's passes are ``R * I + 4`` apart at least;
 * output-stationary: ``max(steps, R) * I`` cycles apart with ``steps = folds * repeat``, for sums
   of the one before drain meanwhile.
 """
@@ -115,7 +115,7 @@ class GemmCycles:
 
     def _weight(self, gemm: Gemm, ready: int, loads: int, follows: bool) -> tuple[int, int, int]:
         """First and last decision to read a left word; last write in the first column."""
-        apart = self.config.rows * self.config.interleave + 3
+        apart = self.config.rows * self.config.interleave + 4
         period = self._loading + 1
         after = period - self._before_start  # a start, the next fold's first word comes
         if self._start is not None:

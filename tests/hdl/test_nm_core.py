@@ -213,7 +213,7 @@ def test_the_array_never_waits_between_long_passes(name):
     config = component.config
     rng = np.random.default_rng(0)
     held = memories(config, Numbers(config, rng))
-    rows = max(Array(config).fold_period, config.rows * config.interleave + 3)
+    rows = max(Array(config).fold_period, config.rows * config.interleave + 4)
     weight = [Gemm(rows=rows, folds=2, accumulate=x) for x in (False, True, True)]
     steps = -(-Array(config).tile_period // config.interleave)
     output = [
