@@ -1,20 +1,22 @@
-"""Crossbars: equality, wires, speed, input cycles and the ADC study, as rows."""
+"""Crossbars: equality, wires, speed and input cycles, as rows."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ..models import data
-from ..models.reram.array import Chip, clipping, product
+from ..models.reram.array import product
 from ..models.reram.config import ReramConfig
 from ..models.reram.crossbar import Crossbar
 from ..models.reram.devices import Devices, draw
 from ..models.reram.kernel import KernelMissing
-from ..models.reram.mapping import map_weights
+from ..models.reram.mapping import Layout, map_weights
 from ..models.reram.resnet import (
     Convolution,
     CrossbarNetwork,
@@ -25,6 +27,8 @@ from ..models.reram.resnet import (
 from ..models.reram.skipping import effective_cycles
 from ..models.reram.wires import Approximation, Wires, any_of, currents, effective
 from ..models.threads import one_thread
+from ._bars import Bars
+from ._bars import draw as draw_bars
 from .report import Bar, Progress, Row, show
 
 _CROSSSIM, _REAL = "crossbar/crosssim_bitsliced_adc.npz", "crossbar/real_layer_polarised_m8.npz"
@@ -34,16 +38,32 @@ _CELL = 10e3
 _ONE_THREAD = "one thread, CPU-seconds"
 
 
-def array_rows(quick: bool, progress: Progress) -> Iterator[Row]:
-    """Every figure of the behavioural array."""
-    parts = (_stored, _real_layers, _nodal, _convolutions, _products, _images, _cycles, _proof,
-             _adc_layers, _adc_network)  # fmt: skip
+def array_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
+    """Every figure of the behavioural array; cycles by layer as a picture in that folder."""
+    parts = (_stored, _real_layers, _nodal, _convolutions, _products, _images, _cycles)
     for part in parts:
         try:
             with one_thread():
                 yield from part(quick, progress)
         except (data.MissingData, KernelMissing) as missing:
             yield Row.skip((part.__doc__ or "").rstrip("."), str(missing), Bar("==", 0))
+    if pictures is not None:
+        with suppress(data.MissingData), one_thread():
+            draw_bars(_picture(), pictures, "reram_cycles")
+
+
+def _picture() -> Bars:
+    """Effective cycles by layer: what is skipped, and which inputs are neighbours."""
+    pixels, network = ResNet.pixels(data.load(_IMAGES)["images"][:16]), _network("resnet20")
+    parts: dict[str, list[float]] = {}
+    names: list[str] = []
+    layouts: dict[Layout, str] = {"channel": "positions", "position": "channels"}
+    for layout, neighbours in layouts.items():
+        for skip in ("leading", "any"):
+            found = layer_cycles(network, ReramConfig.preset(skip=skip), pixels, layout)
+            names = [layer.name.removeprefix("layer") for layer in found]
+            parts[f"{skip} zeros, {neighbours} adjacent"] = [layer.mean for layer in found]
+    return Bars("ResNet-20, fragments of 8", "effective cycles of 16", names, parts, stacked=False)
 
 
 def _stored(quick: bool, progress: Progress) -> Iterator[Row]:
@@ -257,75 +277,6 @@ def _cycles(quick: bool, progress: Progress) -> Iterator[Row]:
                                   "layers alike; without the first and the shortcuts")  # fmt: skip
                 else:
                     yield Row(f"{what}: leading, any", ", ".join(map(show, mean.values())))
-
-
-def _proof(quick: bool, progress: Progress) -> Iterator[Row]:
-    """Lossless ADCs."""
-    progress("every column of eight cells")
-    counts = np.stack(np.meshgrid(*[np.arange(9)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    counts = counts[counts.sum(axis=1) <= 8]  # of cells at levels 1, 2, 3; their order is free
-    columns = np.stack([([1] * a + [2] * b + [3] * c + [0] * 8)[:8] for a, b, c in counts], axis=1)
-    every = np.arange(256)[:, None] >> np.arange(8) & 1
-    for flip in (True, False):
-        config = ReramConfig(weight_bits=2, input_bits=1, flip=flip)
-        found = product(Chip.ideal(map_weights(config, columns)), every)
-        yield Row(f"fragments of 8, 4 bits {'with' if flip else 'without'} flip: reads that lose, "
-                  "of all columns and all inputs", int((found != every @ columns).sum()),
-                  Bar("==", 0) if flip else None, f"{found.size:,} reads")  # fmt: skip
-
-
-def _adc_layers(quick: bool, progress: Progress) -> Iterator[Row]:
-    """ADC study of trained polarised layers."""
-    file = data.load(_REAL)
-    for layer in (name.removesuffix("_W") for name in file if name.endswith("_b16_W")):
-        progress(f"ADC study, {layer}")
-        for bits, flip in _adcs():
-            mapping = map_weights(ReramConfig(adc_bits=bits, flip=flip), file[f"{layer}_W"].T)
-            rate = clipping(mapping, file[f"{layer}_X"]).rate
-            yield Row(f"polarised {layer.removesuffix('_b16')}, {_adc(bits, flip)}: share of "
-                      "non-zero reads that clip", rate,
-                      Bar("==", 0) if mapping.config.lossless else None)  # fmt: skip
-
-
-def _adc_network(quick: bool, progress: Progress) -> Iterator[Row]:
-    """ADC study of ResNet-14."""
-    pixels = ResNet.pixels(data.load(_IMAGES)["images"][: 16 if quick else 200])
-    network, few = _network("resnet14"), pixels[:2]
-    exact: torch.Tensor | None = None
-    for bits, flip in _adcs():
-        what = f"ResNet-14, dual, fragments of 8, {_adc(bits, flip)}"
-        progress(f"ADC study, {what}")
-        config = ReramConfig(mapping="dual", input_bits=8, adc_bits=bits, flip=flip)
-        on_crossbars = CrossbarNetwork(network, config, pixels[:64])
-        saturated = nonzero = 0
-
-        def convolve(layer: Convolution, x: torch.Tensor, net=on_crossbars) -> torch.Tensor:
-            nonlocal saturated, nonzero
-            if not layer.first:
-                rows = net.rows(layer, x)
-                counted = clipping(
-                    net.crossbars[layer.name].mapping, rows.reshape(-1, rows.shape[-1])
-                )
-                saturated, nonzero = saturated + counted.saturated, nonzero + counted.nonzero
-            return net.convolve(layer, x)
-
-        network(few, convolve)
-        if exact is None:
-            lossless = ReramConfig(mapping="dual", input_bits=8)
-            exact = CrossbarNetwork(network, lossless, pixels[:64])(pixels).argmax(1)
-        agree = float((on_crossbars(pixels).argmax(1) == exact).float().mean())
-        yield Row(f"{what}: top-1 agreement with lossless", agree,
-                  Bar("==", 1) if config.lossless else None,
-                  f"{show(saturated / nonzero)} of non-zero reads clip; {len(pixels)} images",
-                  )  # fmt: skip
-
-
-def _adcs() -> Iterator[tuple[int, bool]]:
-    return ((bits, flip) for bits in (3, 4, 5, 6) for flip in (False, True))
-
-
-def _adc(bits: int, flip: bool) -> str:
-    return f"{bits} bits {'with' if flip else 'without'} flip"
 
 
 def _network(name: str) -> ResNet:
