@@ -17,29 +17,35 @@ from ..models.reram.training.convert import Converted
 from ..models.reram.training.digits import polarised_digits, splits
 from ..models.reram.training.placed import placed
 from ..models.threads import one_thread
-from . import _curves
+from ._bars import Bars, draw
 from .report import Bar, Progress, Row, show
 
 _REAL, _IMAGES = "crossbar/real_layer_polarised_m8.npz", "crossbar/cifar10_jpeg_test400.npz"
 
-Clips = dict[str, dict[int, float]]
-"""Share of non-zero reads that clip, by what was read and the ADCs' bits."""
+Found = dict[str, dict[str, float]]
+"""A figure in per cent by what was read, and by ADC."""
 
 
 def adc_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
     """ADCs of 3 to 6 bits with and without flip, fragments of 8."""
-    clips: Clips = {}
+    clips: Found = {}
+    agreement: Found = {}
     for part in (_proof, _adc_layers, _adc_network, _adc_digits):
         try:
             with one_thread():
-                yield from part(quick, progress, clips)
+                yield from part(quick, progress, clips, agreement)
         except (data.MissingData, KernelMissing) as missing:
             yield Row.skip((part.__doc__ or "").rstrip("."), str(missing), Bar("==", 0))
-    if pictures is not None and clips:
-        _curves.draw(_picture(clips), pictures, "reram_adcs")
+    if pictures is not None:
+        for found, title, stem in (
+            (clips, "reads of something that clip, %", "reram_adcs_clip"),
+            (agreement, "images classified as without loss, %", "reram_adcs_agreement"),
+        ):
+            if found:
+                draw(_picture(found, title), pictures, stem)
 
 
-def _proof(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
+def _proof(quick: bool, progress: Progress, clips: Found, agreement: Found) -> Iterator[Row]:
     """Lossless ADCs."""
     progress("every column of eight cells")
     counts = np.stack(np.meshgrid(*[np.arange(9)] * 3, indexing="ij"), -1).reshape(-1, 3)
@@ -54,7 +60,7 @@ def _proof(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
                   Bar("==", 0) if flip else None, f"{found.size:,} reads")  # fmt: skip
 
 
-def _adc_layers(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
+def _adc_layers(quick: bool, progress: Progress, clips: Found, agreement: Found) -> Iterator[Row]:
     """ADC study of trained polarised layers."""
     file = data.load(_REAL)
     for layer in (name.removesuffix("_W") for name in file if name.endswith("_b16_W")):
@@ -62,13 +68,13 @@ def _adc_layers(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
         for bits, flip in _adcs():
             mapping = map_weights(ReramConfig(adc_bits=bits, flip=flip), file[f"{layer}_W"].T)
             rate = clipping(mapping, file[f"{layer}_X"]).rate
-            _note(clips, f"polarised {layer.removesuffix('_b16')}", bits, flip, rate)
+            _note(clips, f"polarised {layer.removesuffix('_b16')}", _adc(bits, flip), rate)
             yield Row(f"polarised {layer.removesuffix('_b16')}, {_adc(bits, flip)}: share of "
                       "non-zero reads that clip", rate,
                       Bar("==", 0) if mapping.config.lossless else None)  # fmt: skip
 
 
-def _adc_network(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
+def _adc_network(quick: bool, progress: Progress, clips: Found, agreement: Found) -> Iterator[Row]:
     """ADC study of ResNet-14."""
     pixels = ResNet.pixels(data.load(_IMAGES)["images"][: 16 if quick else 200])
     network = ResNet(data.load("crossbar/resnet14_cifar10_state.npz"))
@@ -95,15 +101,16 @@ def _adc_network(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]
         if exact is None:
             lossless = ReramConfig(mapping="dual", input_bits=8)
             exact = CrossbarNetwork(network, lossless, pixels[:64])(pixels).argmax(1)
-        _note(clips, "ResNet-14, dual", bits, flip, saturated / nonzero)
+        _note(clips, "ResNet-14, dual", _adc(bits, flip), saturated / nonzero)
         agree = float((on_crossbars(pixels).argmax(1) == exact).float().mean())
+        _note(agreement, "ResNet-14, dual", _adc(bits, flip), agree)
         yield Row(f"{what}: top-1 agreement with lossless", agree,
                   Bar("==", 1) if config.lossless else None,
                   f"{show(saturated / nonzero)} of non-zero reads clip; {len(pixels)} images",
                   )  # fmt: skip
 
 
-def _adc_digits(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
+def _adc_digits(quick: bool, progress: Progress, clips: Found, agreement: Found) -> Iterator[Row]:
     """ADC study of a trained polarised network of written digits."""
     train, test = splits()
     images = test.images[: 100 if quick else None]
@@ -119,24 +126,19 @@ def _adc_digits(quick: bool, progress: Progress, clips: Clips) -> Iterator[Row]:
             exact = scores.argmax(1)  # eight bits hold everything
             continue
         agree = float((scores.argmax(1) == exact).float().mean())
+        _note(agreement, "digits CNN, polarised", _adc(bits, flip), agree)
         yield Row(f"{what}: top-1 agreement with lossless", agree,
                   Bar("==", 1) if config.lossless else None, f"{len(images)} images")  # fmt: skip
 
 
-def _note(clips: Clips, what: str, bits: int, flip: bool, rate: float) -> None:
-    clips.setdefault(f"{what}, flip" if flip else what, {})[bits] = rate
+def _note(found: Found, what: str, adc: str, share: float) -> None:
+    found.setdefault(what, {})[adc] = 100 * share
 
 
-def _picture(clips: Clips) -> _curves.Figure:
-    """Rates of 0 are left out: the axis is logarithmic."""
-    series = []
-    for label, rates in clips.items():
-        shown = {bits: rate for bits, rate in rates.items() if rate}
-        series.append(_curves.Series(label, list(shown), list(shown.values())))
-    return _curves.Figure(
-        "ADCs of fragments of 8; none clips where no point is drawn", "bits of an ADC",
-        [_curves.Panel("share of reads of something that clip", series)], x_unit=" bits",
-    )  # fmt: skip
+def _picture(found: Found, title: str) -> Bars:
+    names = list(next(iter(found.values())))
+    parts = {what: list(shares.values()) for what, shares in found.items()}
+    return Bars("ADCs of fragments of 8", title, names, parts, stacked=False)
 
 
 def _adcs() -> Iterator[tuple[int, bool]]:
