@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What the crossbars' periphery takes of a device and how fast it is there, as rows.
 
 The layer is the one of preset ``default``: 16 channels of 8 x 8 pixels, 3 x 3 windows, 32 features,

@@ -25,10 +25,10 @@ DEVICES = ["ecp5-25k", "ice40-up5k", "gowin-9k"]
 SMALL = [name for name in ENGINES if "small" in engine(name).config.presets]
 
 
-LIGHT = ("sparse_lstm", "amu", "sore")
+LIGHT = ("amu", "sore")
 """Seconds each; others take up to minutes."""
 
-FIRST = ("sparse_lstm", "ice40-up5k")
+FIRST = ("amu", "ice40-up5k")
 
 
 def by_default():
