@@ -237,7 +237,7 @@ class LeftWalk(Component):
             & Mux(
                 output,
                 self._drains(m, issue & last & (turn == 0)),
-                self.loaded & ~(reads & self._open_passes(m, now)),
+                self.loaded & ~(reads & self._open_passes(m)),
             )
         )
         m.d.sync += [
@@ -275,18 +275,23 @@ class LeftWalk(Component):
             ]
         return waits
 
-    def _open_passes(self, m: Module, now) -> Signal:
+    def _open_passes(self, m: Module) -> Signal:
         """Whether the pass that wrote what this one reads has not matured."""
-        passes, early = Signal(range(self._most_passes)), Signal()
+        i, most = self.i.p, self._most_passes
+        passes, early = Signal(range(most)), Signal()
+        tiles = Signal(range(most + 1), reset_less=True)  # no more than count here
         m.d.sync += passes.eq(passes + self.start - self.matured)
-        m.d.comb += early.eq(passes >= now.tiles)
+        m.d.comb += early.eq(passes >= tiles)
+        with m.If(self.i.ready & self.i.valid):
+            m.d.sync += tiles.eq(Mux(i.tiles > most, most, i.tiles))
         return early
 
     def _drains(self, m: Module, last) -> Signal:
         """Whether the array can drain a pass that begins now."""
         config, i = self.config, self.i.p
         left = Signal(range(self._tile_period))  # cycles until the next first `last` may come
-        length = Signal(COUNT_BITS + 4 + 4, reset_less=True)  # from the first word to that
+        # From the first word to that, no more than counts here.
+        length = Signal(range(self._tile_period), reset_less=True)
         drains = Signal()
         m.d.comb += drains.eq(left <= length)
         with m.If(last):
@@ -294,8 +299,9 @@ class LeftWalk(Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         steps = Mux(i.repeat == config.group, i.folds * config.group, i.folds * config.kept)
+        whole, most = (steps - 1) * config.interleave, self._tile_period - 1
         with m.If(self.i.ready):
-            m.d.sync += length.eq((steps - 1) * config.interleave)
+            m.d.sync += length.eq(Mux(whole > most, most, whole))
         return drains
 
     def _left_address(self, m, now, issue, turn_over, repeat_over, pass_over, tile_over):
