@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import lcm
 
-from ...models.amu.convolution import Convolution, Windows
+from ...models.amu.convolution import Convolution
 from ...models.amu.network import Network
-from ...models.amu.operations import BYTE, Kind
+from ...models.windows import Windows
 
 Pair = tuple[int, int]
 """Down, across."""
@@ -41,7 +41,7 @@ class Raster:
 
     def windows(self, windows: Windows) -> "Raster":
         """That of windows on it."""
-        size = windows.grid(Kind((*self.size, 1), BYTE))
+        size = windows.grid((*self.size, 1))
         return Raster(size, (self.step[0] * windows.stride[0], self.step[1] * windows.stride[1]))
 
 

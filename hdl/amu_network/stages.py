@@ -10,11 +10,12 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from ...models.amu.convolution import Convolution, MaxPool, Patches, Windows
+from ...models.amu.convolution import Convolution, MaxPool, Patches
 from ...models.amu.encoder import Encoder
 from ...models.amu.layer import Format, Layer
 from ...models.amu.network import Operation
 from ...models.amu.operations import Dense, Flatten, Kind, Lookup, Select
+from ...models.windows import Windows
 from ..amu.encoder import Trees
 from ..amu.lookup import Lookup as Sums
 from ..amu.multipliers import Multipliers

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from ...models.amu.convolution import Windows
+from ...models.windows import Windows
 from ..lib.delay import Delay
 from .flow import Flow
 from .schedule import Frame, Raster, Slots, at, reach

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..graph import in_blocks
 from .convolution import Convolution, MaxPool, Patches
 from .layer import Layer
 from .layers import Choice, Place, by_lookup, exactly
 from .modules import Affine, Flat, Given, Join, Pool, Step, Sum, evaluate, steps
-from .network import Network, Node, Operation, in_blocks
+from .network import Network, Node, Operation
 from .operations import Add, Concat, Dense, Flatten, Input, Lookup
 from .scales import Scale, choose
 from .streamline import streamline

@@ -11,52 +11,10 @@ from math import prod
 
 import numpy as np
 
+from ..windows import Pair, Windows
 from .encoder import Encoder
 from .layer import Format, Layer
 from .operations import BYTE, Kind, layer_format, reads
-
-Pair = tuple[int, int]
-"""Along the height, along the width."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Where windows lie: ``size`` pixels, ``stride`` apart, ``padding`` pixels on either side."""
-
-    size: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 1 or min(self.stride) < 1 or min(self.padding) < 0:
-            raise ValueError(
-                f"a window of {self.size} pixels, stride {self.stride} and padding "
-                f"{self.padding}: the first two are 1 or more, padding 0 or more"
-            )
-
-    def grid(self, source: Kind) -> Pair:
-        """How many windows an image has; raises :class:`ValueError` where it has none."""
-        if len(source.shape) != 3:
-            raise ValueError(f"reads images (height, width, channels), not {source.shape}")
-        room = np.array(source.shape[:2]) + 2 * np.array(self.padding) - self.size
-        if room.min() < 0:
-            raise ValueError(
-                f"a window of {self.size} pixels does not fit an image of {source.shape[:2]} "
-                f"with padding {self.padding}"
-            )
-        rows, columns = room // self.stride + 1
-        return int(rows), int(columns)
-
-    def view(self, x: np.ndarray, pad: np.ndarray | int) -> np.ndarray:
-        """[rows, height, width, window height, window width, channels]; a view where it can be."""
-        if any(self.padding):
-            (py, px), (rows, height, width, channels) = self.padding, x.shape
-            padded = np.empty((rows, height + 2 * py, width + 2 * px, channels), x.dtype)
-            padded[:] = pad
-            padded[:, py : py + height, px : px + width] = x
-            x = padded
-        view = np.lib.stride_tricks.sliding_window_view(x, self.size, axis=(1, 2))
-        return view[:, :: self.stride[0], :: self.stride[1]].transpose(0, 1, 2, 4, 5, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +78,7 @@ class Convolution:
         """An image of as many channels as there are outputs."""
         reads(source, self.input, int(self.encoder.dims.max()) + 1)
         layer = self.window(source.channels)
-        return Kind((*self.windows.grid(source), layer.outputs), layer_format(layer))
+        return Kind((*self.windows.grid(source.shape), layer.outputs), layer_format(layer))
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """int64 [rows, height, width, codebooks]: the codes of the image's pixels."""
@@ -147,7 +105,7 @@ class Patches(Windows):
     def result(self, source: Kind) -> Kind:
         """An image of as many times the channels as the window has pixels."""
         channels = self.size[0] * self.size[1] * source.channels
-        return Kind((*self.grid(source), channels), source.format)
+        return Kind((*self.grid(source.shape), channels), source.format)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, height, width, window's values]"""
@@ -169,7 +127,7 @@ class MaxPool(Windows):
 
     def result(self, source: Kind) -> Kind:
         """An image of the same channels."""
-        return Kind((*self.grid(source), source.channels), source.format)
+        return Kind((*self.grid(source.shape), source.channels), source.format)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[rows, height, width, channels]"""

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .convolution import Convolution, MaxPool, Pair
+from ..windows import Pair
+from .convolution import Convolution, MaxPool
 from .encoder import Encoder
 from .layer import Format, Layer
 from .network import Network, Node

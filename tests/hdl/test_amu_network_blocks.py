@@ -13,8 +13,8 @@ from thresher.hdl.amu_network.pool import Largest
 from thresher.hdl.amu_network.schedule import Arrival, Frame, Raster
 from thresher.hdl.amu_network.window import Window
 from thresher.hdl.lib.delay import Delay
-from thresher.models.amu.convolution import Windows
 from thresher.models.amu.layer import Format
+from thresher.models.windows import Windows
 
 FORMAT = Format(5, signed=True)
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from thresher.hdl.amu_network.schedule import Arrival, Frame, Raster, rasters, reach
 from thresher.hdl.amu_network.window import Window
-from thresher.models.amu.convolution import MaxPool, Windows
+from thresher.models.amu.convolution import MaxPool
 from thresher.models.amu.drawn import drawn
 from thresher.models.amu.layer import Format
 from thresher.models.amu.network import Network, Node
 from thresher.models.amu.operations import Add, Input
+from thresher.models.windows import Windows
 
 
 def pixels(frame, raster, frames):
