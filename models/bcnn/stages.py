@@ -135,7 +135,7 @@ class Stage:
     complex: bool
     """Whether accumulators are; so they may be of integers with complex weights."""
     low: int
-    """Bounds of the accumulators as the network has them, with shortcuts, without bias."""
+    """Bounds of a pixel's accumulators as the network has them, with shortcuts, without bias."""
     high: int
     thresholds: np.ndarray | None
     """int64 [outputs] or [outputs, 2]: results are bits; else accumulators."""
@@ -172,3 +172,10 @@ class Stage:
     def beats(self) -> int:
         """Results of a frame, P outputs each."""
         return len(self.groups) * (1 if self.total else self.pixels)
+
+
+def beat_channels(source: Input | Stage, kind: Kind) -> int:
+    """Channels that ``source`` gives at once, of what is regarded as ``kind``: twice as many where
+    it gives complex bits and a reader takes their parts for real ones."""
+    given = source.channels if isinstance(source, Input) else source.fold.outputs
+    return given * (2 if source.kind.complex and not kind.complex else 1)
