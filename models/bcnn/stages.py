@@ -54,7 +54,8 @@ class Tap:
     word: int
     """Of the pixel."""
     null: bool = False
-    """Adds nothing: stands in for a group of which all is pruned."""
+    """Adds nothing: stands in for a group of which all is pruned, or gives the stage before time
+    (:mod:`.pacing`).  Any of a group's taps may be."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,11 @@ class Stage:
     """All pixels are added up before biases; then one pixel leaves."""
     kind: Kind
     """Of what leaves."""
+
+    @property
+    def feeds(self) -> tuple[Reader, ...]:
+        """All that the stage reads, each from a memory of its own: readers, then shortcuts."""
+        return (*self.readers, *(shortcut.reader for shortcut in self.shortcuts))
 
     @cached_property
     def taps(self) -> int:
