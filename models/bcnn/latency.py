@@ -9,9 +9,34 @@ WRITE = -1
 """A word that enters a memory in a cycle may be issued in this many later, or any later cycle."""
 
 
+def count_levels(bits: int) -> int:
+    """Additions, one behind the other, that count so many bits: each leaves a third of what has
+    the lowest weight, and the last adds two numbers."""
+    levels = 0
+    while bits > 2:
+        bits, levels = bits // 3 + bits % 3, levels + 1
+    return max(levels + (bits == 2), 1)
+
+
+def count_latency(bits: int, gates: bool = False) -> int:
+    """From bits to how many are set: a register behind every second addition and the last.
+
+    ``gates``: what makes the bits takes the time of one addition more.
+    """
+    return -(-(count_levels(bits) + gates) // 2)
+
+
 def mac_latency(arithmetic: Arithmetic, channels: int, channel_bits: int = 1) -> int:
-    """From a word of so many channels to the sums of its products."""
-    return 2
+    """From a word of so many channels to the sums of its products.
+
+    Of complex bits the two counts, and their sum and difference; of integers of ``channel_bits``
+    bits a register behind every addition of a tree, and behind a difference.
+    """
+    if arithmetic == "binary":
+        return count_latency(channels)
+    if arithmetic == "complex":
+        return count_latency(channels, gates=True) + 1
+    return (channels - 1).bit_length() + 1
 
 
 def products_latency(stage: Stage) -> int:

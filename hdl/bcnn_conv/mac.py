@@ -1,0 +1,153 @@
+"""Products of a word of channels with the weights of several outputs, added up."""
+
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import Component, In, Out
+
+from ...models.bcnn.latency import mac_latency
+from ...models.bcnn.stages import Arithmetic
+from ..lib.fixed import bounds, narrowest
+from ..lib.repeated import Repeated
+from .popcount import Popcount, Style
+
+
+class Mac(Component):
+    """Sums over a word's ``channels`` of products with the weights of each of ``outputs``.
+
+    A word every cycle; results follow its weights and ``inside``, all of one cycle, ``latency``
+    cycles later.  What a word and weights are made of, and what there is for every output::
+
+        arithmetic           channel    weight           result
+        binary               bit        w                count = popcount(word == w)
+        complex              re, im     wr, wr == wi     re = U + V, im = U - V
+        integers             an integer w                re = sum of +-x
+        integers, complex    an integer wr, wi           re, im = sums of +-x
+
+    Bits of 1 stand for 1, of 0 for -1.  The sum of binary products is ``2 * count - channels``,
+    that of complex ones ``2 * re - 2 * channels`` and ``2 * im``: products are counted on axes
+    turned by 45 degrees, where each is a bit of x or its negation (U, V: of how many it is 1)::
+
+        u = w * (k ? xr : xi),  v = w * (k ? -xi : xr),  w = wr, k = wr == wi
+        Re = u + v,  Im = u - v
+
+    Where ``inside`` is 0 all products are 0: re = channels, im = 0, of integers 0; count =
+    channels / 2, rounded down.
+    """
+
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        outputs: int,
+        channels: int,
+        channel_bits: int = 1,
+        signed: bool = False,
+        complex: bool = False,
+        style: Style = "generic",
+    ):
+        """``channel_bits``, ``signed``, ``complex``: of integers, and whether their weights are."""
+        if outputs < 1 or channels < 1:
+            raise ValueError(f"{outputs} outputs of {channels} channels; give at least 1 of each")
+        if channel_bits < 1:
+            raise ValueError(f"channel_bits = {channel_bits}; an integer has at least 1")
+        self._arithmetic, self._style, self._signed = arithmetic, style, signed
+        self._outputs, self._channels = outputs, channels
+        both = arithmetic == "complex" or (arithmetic == "integers" and complex)
+        self._parts = 2 if both else 1
+        self.channel_bits = channel_bits if arithmetic == "integers" else self._parts
+        self.latency = mac_latency(arithmetic, channels, self.channel_bits)
+        weights = ArrayLayout(ArrayLayout(self._parts, channels), outputs)
+        super().__init__(
+            {
+                "word": In(channels * self.channel_bits),
+                "weights": In(weights),
+                "inside": In(1, init=1),
+                **{name: Out(part).array(outputs) for name, part in self._result().items()},
+            }
+        )
+
+    def _result(self) -> dict[str, Shape]:
+        n = self._channels
+        if self._arithmetic == "binary":
+            return {"count": unsigned(n.bit_length())}
+        if self._arithmetic == "complex":
+            return {"re": unsigned((2 * n).bit_length()), "im": signed(n.bit_length() + 1)}
+        low, high = bounds(Shape(self.channel_bits, self._signed))
+        most = n * max(high, -low)
+        part = narrowest(-most, most, True)
+        return {"re": part, "im": part} if self._parts == 2 else {"re": part}
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        inside = self._past(m, self.inside, self.latency - 1)
+        if self._arithmetic == "integers":
+            self._integers(m, inside)
+            return m
+        for p in range(self._outputs):
+            weights = Value.cast(self.weights[p])
+            if self._arithmetic == "binary":
+                self._binary(m, p, weights)
+            else:
+                self._complex(m, p, weights, inside)
+        return m
+
+    def _binary(self, m: Module, p: int, weights: Value) -> None:
+        n = self._channels
+        options = {"weighted": True, "outside": n // 2, "style": self._style}
+        m.submodules[f"count_{p}"] = self._counter(m, n, options, count := Popcount(n, **options))
+        m.d.comb += [
+            count.i.eq(self.word),
+            count.w.eq(weights),
+            count.inside.eq(self.inside),
+            self.count[p].eq(count.o),
+        ]
+
+    def _complex(self, m: Module, p: int, weights: Value, inside: Value) -> None:
+        n, one, other = self._channels, [], []
+        for c in range(n):
+            re, im = self.word[2 * c], self.word[2 * c + 1]
+            w, k = weights[2 * c], weights[2 * c + 1]
+            one.append(~(w ^ Mux(k, re, im)))
+            other.append(~(w ^ Mux(k, ~im, re)))
+        counts = []
+        for name, bits in ("u", one), ("v", other):
+            options = {"gates": True, "style": self._style}
+            count = Popcount(n, **options)
+            m.submodules[f"{name}_{p}"] = self._counter(m, n, options, count)
+            m.d.comb += count.i.eq(Cat(bits))
+            counts.append(count.o)
+        u, v = counts
+        m.d.sync += [self.re[p].eq(u + v), self.im[p].eq(u - v)]
+        with m.If(~inside):
+            m.d.sync += [self.re[p].eq(n), self.im[p].eq(0)]
+
+    def _counter(self, m: Module, n: int, options: dict, count: Popcount) -> Repeated:
+        return Repeated(count, (n, *options.items()))
+
+    def _integers(self, m: Module, inside: Value) -> None:
+        """Twice the sum of those with a weight of 1, less the sum of all."""
+        n, bits = self._channels, self.channel_bits
+        channels = [self.word[c * bits : (c + 1) * bits] for c in range(n)]
+        if self._signed:
+            channels = [x.as_signed() for x in channels]
+        all = self._tree(m, channels)
+        for p in range(self._outputs):
+            for part, name in enumerate(("re", "im")[: self._parts]):
+                chosen = [Mux(self.weights[p][c][part], x, 0) for c, x in enumerate(channels)]
+                twice = self._tree(m, chosen).shift_left(1)
+                m.d.sync += getattr(self, name)[p].eq(twice - all)
+                with m.If(~inside):
+                    m.d.sync += getattr(self, name)[p].eq(0)
+
+    def _tree(self, m: Module, numbers: list[Value]) -> Value:
+        while len(numbers) > 1:
+            pairs = zip(numbers[::2], numbers[1::2], strict=False)
+            sums = [a + b for a, b in pairs] + numbers[len(numbers) & ~1 :]
+            numbers = [self._past(m, number, 1) for number in sums]
+        return numbers[0]
+
+    def _past(self, m: Module, value: Value, cycles: int) -> Value:
+        for _ in range(cycles):
+            register = Signal(value.shape(), reset_less=True)
+            m.d.sync += register.eq(value)
+            value = register
+        return value
