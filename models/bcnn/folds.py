@@ -1,0 +1,255 @@
+"""Which folds: as few lanes as keep up with an interval, or as short an interval as lanes allow.
+
+Every stage by itself takes the fewest lanes whose cycles fit the interval.  Most numbers of lanes
+can be had by several folds; of those are taken the ones whose neighbours pass results on most
+simply: as many outputs at once as the next stage reads channels, or one a multiple of the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import gcd
+
+import numpy as np
+
+from .lowering import Part, Pool, View, parts
+from .network import Network
+from .operations import Convolution, Kind
+from .stages import Fold
+
+
+@dataclass(frozen=True)
+class Option:
+    """A fold that divides all that a stage folds."""
+
+    fold: Fold
+    lanes: int
+    cycles: int
+    """Of a frame, no fewer than memories take to be written."""
+    apart: int
+    """Cycles from one of its results to the next, at least."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From a stage to one that reads what it gives."""
+
+    source: int
+    """The stage; 0 is the input."""
+    reader: int
+    kind: Kind
+    """What is read."""
+    twice: int
+    """Channels of what is read in one of what is given."""
+    shortcut: bool
+
+    def cost(self, source: Option, reader: Option) -> float:
+        """Bits that a gear holds; a great many where it would lose some."""
+        given = source.fold.outputs * self.twice
+        taken = reader.fold.outputs if self.shortcut else reader.fold.channels
+        if given == taken:
+            return 0
+        bits = _bits(self.kind)
+        if taken % given == 0:
+            return taken * bits
+        parts = -(-given // taken) if given > taken else 1
+        lost = _LOST if source.apart < parts else 0
+        if given % taken == 0:
+            return lost + 2 * given * bits
+        # Through a whole pixel: two of them, and every word may begin at any place.
+        return lost + 8 * self.kind.channels * bits
+
+
+_LOST = 1e6
+
+
+def _bits(kind: Kind) -> int:
+    """Of a channel."""
+    if kind.format == "bits":
+        return 2 if kind.complex else 1
+    return (kind.high - kind.low).bit_length()
+
+
+def choose(
+    network: Network, *, interval: int = 0, lanes: int = 0, lanes_in: int = 0
+) -> dict[str, Fold]:
+    """Folds by the names of Convolutions and MaxPools, as :func:`.lowering.lower` takes them.
+
+    Of ``interval`` and ``lanes`` one is given: the fewest lanes that take no more than so many
+    cycles a frame; or the fewest cycles that no more than so many products a cycle take, those of
+    all stages together.  ``lanes_in``: as of :func:`.lowering.lower`.
+
+    Raises :class:`ValueError` where no folds do that, and says what is possible.
+    """
+    if bool(interval) == bool(lanes):
+        raise ValueError(f"interval = {interval} and lanes = {lanes}; give one of them")
+    found = parts(network)
+    options = [_options(part) for part in found]
+    channels = lanes_in or network.input.channels
+    words = network.input.pixels * (network.input.channels // channels)
+    if lanes:
+        return _fastest(found, options, channels, words, lanes)
+    if interval < words:
+        raise ValueError(
+            f"interval = {interval}, but {words} words of a frame come from outside; raise "
+            "lanes_in or the interval"
+        )
+    for part, those in zip(found, options, strict=True):
+        least = min(option.cycles for option in those)
+        if least > interval:
+            raise ValueError(
+                f"interval = {interval}, but {_names(part)[0]!r} takes {least} cycles a frame "
+                "at least, whatever its fold; raise it"
+            )
+    return _named(found, arrange(found, [_within(o, interval) for o in options], channels))
+
+
+def _fastest(
+    found: list[Part], options: list[list[Option]], channels: int, words: int, lanes: int
+) -> dict[str, Fold]:
+    """The least interval that these lanes allow."""
+    intervals = sorted({o.cycles for those in options for o in those} | {words})
+    slowest = max(words, *(min(o.cycles for o in those) for those in options))
+    intervals = [i for i in intervals if i >= slowest]
+    needed = sum(min(o.lanes for o in those) for those in options)
+    if lanes < needed:
+        raise ValueError(f"lanes = {lanes}; this network's stages have {needed} at least")
+
+    def taken(interval: int) -> int:
+        return sum(min(o.lanes for o in _within(those, interval)) for those in options)
+
+    low, high = 0, len(intervals) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if taken(intervals[middle]) <= lanes else (middle + 1, high)
+    # Where gears ask for more lanes than the least, a longer interval may do with fewer.
+    for interval in intervals[low:]:
+        chosen = arrange(found, [_within(o, interval) for o in options], channels)
+        if sum(option.lanes for option in chosen) <= lanes:
+            return _named(found, chosen)
+    raise ValueError(
+        f"lanes = {lanes}: with so few, stages cannot pass on what they give; raise it"
+    )
+
+
+def _within(options: list[Option], interval: int) -> list[Option]:
+    return [option for option in options if option.cycles <= interval]
+
+
+def _named(found: Sequence[Part], chosen: Sequence[Option]) -> dict[str, Fold]:
+    each = zip(found, chosen, strict=True)
+    return {name: option.fold for part, option in each for name in _names(part)}
+
+
+def _names(part: Part) -> list[str]:
+    return [part.name] if isinstance(part, Pool) else [term.name for term in part.terms]
+
+
+def _options(part: Part) -> list[Option]:
+    """Every fold of a stage."""
+    if isinstance(part, Pool):
+        channels = part.kind.channels
+        window = part.windows.size[0] * part.windows.size[1]
+        return [
+            Option(
+                Fold(s, s),
+                0,
+                max(part.kind.pixels * window, part.view.kind.pixels) * (channels // s),
+                window,
+            )
+            for s in divisors(channels)
+        ]
+    kept = sum(
+        t.convolution.kept.reshape(t.convolution.outputs, -1).sum(axis=1) for t in part.terms
+    )
+    assert isinstance(kept, np.ndarray)
+    pixels = part.grid[0] * part.grid[1]
+    whole = [_block(term.convolution) for term in part.terms]
+    found = []
+    for p, s in product(
+        divisors(gcd(*(rows for rows, _ in whole))), divisors(gcd(*(c for _, c in whole)))
+    ):
+        taps = np.maximum(kept[::p] // s, 1)
+        written = [t.view.kind.pixels * (t.convolution.channels // s) for t in part.terms]
+        cycles = max(pixels * int(taps.sum()), *written)
+        found.append(Option(Fold(p, s), p * s, cycles, int(taps.min())))
+    return found
+
+
+def _block(convolution: Convolution) -> tuple[int, int]:
+    """What P and S divide."""
+    if convolution.block is None or convolution.kept.all():
+        return convolution.outputs, convolution.channels
+    return convolution.block
+
+
+def divisors(number: int) -> list[int]:
+    """In order."""
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def edges(found: Sequence[Part]) -> list[Edge]:
+    """Who reads what."""
+    made = []
+    for place, part in enumerate(found, 1):
+        views: list[tuple[View, bool]]
+        if isinstance(part, Pool):
+            views = [(part.view, False)]
+        else:
+            views = [(term.view, False) for term in part.terms]
+            views += [(view, True) for view, _ in part.shortcuts]
+        for view, shortcut in views:
+            given = found[view.stage - 1].kind if view.stage else view.kind
+            twice = 2 if given.complex and not view.kind.complex else 1
+            made.append(Edge(view.stage, place, view.kind, twice, shortcut))
+    return made
+
+
+def arrange(
+    found: Sequence[Part], options: Sequence[Sequence[Option]], channels: int
+) -> list[Option]:
+    """One option for each stage: no gear that loses results, the fewest lanes, simple gears.
+
+    Local search: single stages, then stages with their readers, until nothing is better.
+    ``channels``: of a word of the input.
+    """
+    first = Option(Fold(channels, channels), 0, 0, 1 << 30)  # As fast as is needed.
+    touching: list[list[Edge]] = [[] for _ in range(len(found) + 1)]
+    for edge in edges(found):
+        touching[edge.source].append(edge)
+        touching[edge.reader].append(edge)
+    ordered = [sorted(those, key=_own) for those in options]
+    chosen = [first, *(those[0] for those in ordered)]
+
+    def cost(places: tuple[int, ...]) -> float:
+        near = {edge for place in places for edge in touching[place]}
+        gears = sum(edge.cost(chosen[edge.source], chosen[edge.reader]) for edge in near)
+        return gears + sum(_own(chosen[place]) for place in places)
+
+    def improve(places: tuple[int, ...], choices: Sequence[Sequence[Option]]) -> bool:
+        best = before = cost(places)
+        kept = [chosen[place] for place in places]
+        for those in product(*choices):
+            for place, option in zip(places, those, strict=True):
+                chosen[place] = option
+            if (now := cost(places)) < best:
+                best, kept = now, list(those)
+        for place, option in zip(places, kept, strict=True):
+            chosen[place] = option
+        return best < before
+
+    fewest = [[o for o in those if o.lanes == those[0].lanes] for those in ordered]
+    pairs = [(e.source, e.reader) for e in edges(found) if e.source]
+    better = True
+    while better:
+        better = False
+        for place, those in enumerate(ordered, 1):
+            better |= improve((place,), (those,))
+        for one, other in pairs:
+            better |= improve((one, other), (fewest[one - 1], fewest[other - 1]))
+    return chosen[1:]
+
+
+def _own(option: Option) -> float:
+    """Lanes first, but for gears that lose results; then adders of sums, which outputs have."""
+    return 1e3 * option.lanes + 16 * option.fold.outputs
