@@ -69,7 +69,9 @@ class Products(Component):
         # The tables' addresses come a cycle early, and so do their rows.
         group = _later(m, "group_then", self.i.group, late)
         begins = _table(m, "begins", constants.begins, constants.parts * width, group)
-        sums = [Signal(constants.shape, name=f"sum_{q}", reset_less=True) for q in range(len(units))]
+        sums = [
+            Signal(constants.shape, name=f"sum_{q}", reset_less=True) for q in range(len(units))
+        ]
         load, values = first, begins
         if stage.total:
             m.submodules.total = total = Total(len(begins), len(stage.groups))
