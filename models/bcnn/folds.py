@@ -37,11 +37,13 @@ class Edge:
     source: int
     """The stage; 0 is the input."""
     reader: int
-    kind: Kind
-    """What is read."""
-    twice: int
+    channels: int
+    """Of a pixel, as it is read."""
+    bits: int
+    """Of a channel."""
+    twice: int = 1
     """Channels of what is read in one of what is given."""
-    shortcut: bool
+    shortcut: bool = False
 
     def cost(self, source: Option, reader: Option) -> float:
         """Bits that a gear holds; a great many where it would lose some."""
@@ -49,15 +51,13 @@ class Edge:
         taken = reader.fold.outputs if self.shortcut else reader.fold.channels
         if given == taken:
             return 0
-        bits = _bits(self.kind)
         if taken % given == 0:
-            return taken * bits
-        parts = -(-given // taken) if given > taken else 1
-        lost = _LOST if source.apart < parts else 0
+            return taken * self.bits
+        lost = _LOST if source.apart < -(-given // taken) else 0
         if given % taken == 0:
-            return lost + 2 * given * bits
+            return lost + 2 * given * self.bits
         # Through a whole pixel: two of them, and every word may begin at any place.
-        return lost + 8 * self.kind.channels * bits
+        return lost + 8 * self.channels * self.bits
 
 
 _LOST = 1e6
@@ -101,7 +101,7 @@ def choose(
                 f"interval = {interval}, but {_names(part)[0]!r} takes {least} cycles a frame "
                 "at least, whatever its fold; raise it"
             )
-    return _named(found, arrange(found, [_within(o, interval) for o in options], channels))
+    return _named(found, arrange(edges(found), [_within(o, interval) for o in options], channels))
 
 
 def _fastest(
@@ -124,7 +124,7 @@ def _fastest(
         low, high = (low, middle) if taken(intervals[middle]) <= lanes else (middle + 1, high)
     # Where gears ask for more lanes than the least, a longer interval may do with fewer.
     for interval in intervals[low:]:
-        chosen = arrange(found, [_within(o, interval) for o in options], channels)
+        chosen = arrange(edges(found), [_within(o, interval) for o in options], channels)
         if sum(option.lanes for option in chosen) <= lanes:
             return _named(found, chosen)
     raise ValueError(
@@ -201,21 +201,23 @@ def edges(found: Sequence[Part]) -> list[Edge]:
         for view, shortcut in views:
             given = found[view.stage - 1].kind if view.stage else view.kind
             twice = 2 if given.complex and not view.kind.complex else 1
-            made.append(Edge(view.stage, place, view.kind, twice, shortcut))
+            made.append(
+                Edge(view.stage, place, view.kind.channels, _bits(view.kind), twice, shortcut)
+            )
     return made
 
 
 def arrange(
-    found: Sequence[Part], options: Sequence[Sequence[Option]], channels: int
+    reading: Sequence[Edge], options: Sequence[Sequence[Option]], channels: int
 ) -> list[Option]:
-    """One option for each stage: no gear that loses results, the fewest lanes, simple gears.
+    """One of each stage's options: no gear that loses results, the fewest lanes, simple gears.
 
     Local search: single stages, then stages with their readers, until nothing is better.
     ``channels``: of a word of the input.
     """
     first = Option(Fold(channels, channels), 0, 0, 1 << 30)  # As fast as is needed.
-    touching: list[list[Edge]] = [[] for _ in range(len(found) + 1)]
-    for edge in edges(found):
+    touching: list[list[Edge]] = [[] for _ in range(len(options) + 1)]
+    for edge in reading:
         touching[edge.source].append(edge)
         touching[edge.reader].append(edge)
     ordered = [sorted(those, key=_own) for those in options]
@@ -239,7 +241,7 @@ def arrange(
         return best < before
 
     fewest = [[o for o in those if o.lanes == those[0].lanes] for those in ordered]
-    pairs = [(e.source, e.reader) for e in edges(found) if e.source]
+    pairs = [(e.source, e.reader) for e in reading if e.source]
     better = True
     while better:
         better = False
