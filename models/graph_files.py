@@ -43,6 +43,8 @@ class Files(Generic[N]):
         """
         try:
             with np.load(path, allow_pickle=False) as file:
+                if damaged := file.zip.testzip():  # np.load does not see it
+                    raise ValueError(f"{damaged} is damaged")
                 return self._unpack(dict(file))
         except FileNotFoundError:
             raise

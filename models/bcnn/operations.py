@@ -330,7 +330,7 @@ class MaxPool(Windows):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """As above."""
-        flat = x.reshape(*x.shape[:3], -1)
+        flat = x.reshape(*x.shape[:3], int(np.prod(x.shape[3:])))
         pooled = self.view(flat, -1).max(axis=(3, 4))
         return pooled.reshape(*pooled.shape[:3], *x.shape[3:])
 
@@ -347,7 +347,7 @@ class Parts:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The same memory."""
-        return x.reshape(*x.shape[:3], -1)
+        return x.reshape(*x.shape[:3], 2 * x.shape[3])
 
 
 @dataclass(frozen=True)
