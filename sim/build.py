@@ -36,6 +36,10 @@ _COMPILE = (
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-plt", "-ffunction-sections", "-w",
     "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_SAIF=0",
 )  # fmt: skip
+LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os")
+_COMMON = ("verilated.h", "memory", "stdexcept", "string", "tuple")
+"""Headers that are precompiled: all of a model's sources include Verilator's, which takes longer
+than a small model."""
 _OVERRIDES = ("-DVL_USER_FATAL", "-DVL_USER_FINISH", "-DVL_USER_STOP")
 _RUNTIME: dict[Trace, tuple[str, ...]] = {
     "": ("verilated", "verilated_threads"),
@@ -76,6 +80,9 @@ def build(
 ) -> Build:
     """Compile ``component``, or find it in the cache.
 
+    ``$THRESHER_OPTIMISE`` is the compiler's level, by default ``-O2``: ``-O1`` is sooner ready for
+    runs of some thousand cycles.
+
     ``text``: Verilog to compile in place of the component's own, a module ``top`` with the
     component's ports; without optimisation, for netlists are large and runs of them short.
     ``substitutes`` take the place of modules.
@@ -86,7 +93,8 @@ def build(
     """
     known = ports(component)
     others = [part for substitute in substitutes for part in substitute.parts]
-    name = cache.key("model", *fingerprint(trace), text or design(component), *others)
+    level = "-O0" if text else optimisation()
+    name = cache.key("model", *fingerprint(trace), level, text or design(component), *others)
 
     def make(place: Path) -> None:
         needed: set[Trace] = {"", trace}
@@ -96,7 +104,6 @@ def build(
             sources = verilate(whole, Path(scratch), trace)
             sources += [source for substitute in substitutes for source in substitute.sources]
             (Path(scratch) / "ports.inc").write_text(_ports_inc(known, Path(scratch) / "Vtop.h"))
-            level = "-O0" if text else "-O2"
             objects = compile_model([*sources, _HARNESS], Path(scratch), trace, level)
             for part in common:
                 objects += part.result().glob("*.o")
@@ -188,10 +195,35 @@ def runtime(trace: Trace) -> Path:
     return cache.get(cache.key("runtime", *fingerprint(trace)), make)
 
 
+def optimisation() -> str:
+    """The compiler's level for models.  Raises :class:`ValueError` for a bad setting."""
+    given = os.environ.get("THRESHER_OPTIMISE") or "-O2"
+    if given not in LEVELS:
+        raise ValueError(f"THRESHER_OPTIMISE = {given!r} is none of {', '.join(LEVELS)}")
+    return given
+
+
+def precompiled(trace: Trace, level: str) -> Path | None:
+    """What sources that are compiled at that level may include first: headers that are compiled
+    already; None where the compiler is not GCC, which fails on headers of another level."""
+    if "clang" in compiler()[1]:
+        return None
+
+    def make(place: Path) -> None:
+        header = place / "common.h"
+        header.write_text("".join(f"#include <{name}>\n" for name in _COMMON))
+        flags = [*compile_flags(trace), level, "-x", "c++-header"]
+        call([compiler()[0], *flags, header, "-o", place / "common.h.gch"])
+
+    return cache.get(cache.key("headers", *fingerprint(trace), level), make) / "common.h"
+
+
 def compile_model(
     sources: list[Path], folder: Path, trace: Trace, level: str = "-O2"
 ) -> list[Path]:
     """Objects, in ``folder``, of what :func:`verilate` wrote there and of what drives it."""
+    header = precompiled(trace, level)
+    first = ["-include", str(header)] if header else []
     small = [path for path in sources if path.stat().st_size <= _UNITY_BYTES]
     groups = [([path], level) for path in sources if path not in small]
     if groups:  # what runs once (constructors, initial values) is not worth the compiler's time
@@ -202,7 +234,8 @@ def compile_model(
     for number, (parts, optimise) in enumerate([*groups, (small, level)]):
         unit = folder / f"unit{number}.cpp"
         unit.write_text("".join(f'#include "{path}"\n' for path in parts))
-        units.append((unit, [*compile_flags(trace), f"-I{folder}", optimise]))
+        begin = first if optimise == level else []
+        units.append((unit, [*compile_flags(trace), f"-I{folder}", optimise, *begin]))
     return compile_all(units, folder)
 
 

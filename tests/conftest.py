@@ -1,7 +1,12 @@
 """What every test folder shares: tests without their reference data are skipped."""
 
+import os
+
 import pytest
 from thresher.models.data import MissingData
+
+# Runs are short: models that are compiled sooner are what counts.
+os.environ.setdefault("THRESHER_OPTIMISE", "-O1")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 from amaranth.lib.wiring import Component
 
 from ...hdl import cache
-from ...hdl.verilog import netlist, write
+from ...hdl.verilog import write
 from ..build import (
     Trace,
     call,
     compile_all,
     compile_flags,
     compile_model,
+    design,
     fingerprint,
     runtime,
     verilate,
@@ -58,11 +59,12 @@ def executable(
             folder = Path(scratch)
             public = [f'public_flat_rw -module "top" -var "{name}"\n' for name in names]
             (folder / "ports.vlt").write_text("`verilator_config\n" + "".join(public))
-            text = substituted(write(netlist(component)), substitutes)
+            text = substituted(write(design(component)), substitutes)
             sources = verilate(text, folder, trace, ["--vpi", folder / "ports.vlt"])
             sources += [source for substitute in substitutes for source in substitute.sources]
             main = share / "lib" / "verilator" / "verilator.cpp"
-            objects = compile_model([*sources, main], folder, trace)
+            # Most of a run is Python: better optimised, the model would hardly be faster.
+            objects = compile_model([*sources, main], folder, trace, "-O1")
             objects += common.result().glob("*.o")
             if trace:
                 objects += runtime(trace).glob("*.o")
@@ -75,7 +77,7 @@ def executable(
             )  # fmt: skip
 
     others = [part for substitute in substitutes for part in substitute.parts]
-    key = cache.key("cocotb", *fingerprint(trace), *versions, *names, netlist(component), *others)
+    key = cache.key("cocotb", *fingerprint(trace), *versions, *names, design(component), *others)
     return cache.get(key, make) / "top"
 
 
