@@ -80,7 +80,14 @@ def folder(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(
+    scope="module",
+    # The largest engine takes longest to write, and has nothing that others lack.
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name == "nm_array" else [])
+        for name in ENGINES
+    ],
+)
 def real(request, tmp_path_factory):
     """A package of an engine of the registry, as folder and name."""
     place, chosen = tmp_path_factory.mktemp("package"), engine(request.param)

@@ -62,7 +62,18 @@ def assert_equal(found, expected):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+WAYS = ("axi", "memory", "serial")
+
+
+def in_turn(way):
+    """Every engine; by default each over one way, in turn: they are the same for all."""
+    return [
+        pytest.param(name, marks=[] if WAYS[n % len(WAYS)] == way else pytest.mark.slow)
+        for n, name in enumerate(ENGINES)
+    ]
+
+
+@pytest.mark.parametrize("name", in_turn("axi"))
 @pytest.mark.parametrize(
     ("bus", "which"),
     # AXI4-Lite alone is what the engines in memory are behind, too.
@@ -79,7 +90,7 @@ def test_engine(name, bus, which, tmp_path):
         hold(driver.Engine(tmp_path / f"{name}.json", simulated), task)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", in_turn("memory"))
 def test_engine_in_memory(name):
     task = workload(name, "any")
     top = describe_top(engine(name), task.config, "lite")
@@ -87,7 +98,7 @@ def test_engine_in_memory(name):
         hold(driver.Engine(top.description, Mapped(simulated)), task)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", in_turn("serial"))
 def test_engine_on_a_serial_line(name):
     task = workload(name, "any")
     top = describe_top(engine(name), task.config, "uart", line=Line(4))

@@ -8,6 +8,7 @@ from thresher.fpga.resources import Resources
 from thresher.fpga.results import Cost, Duration, Results, changes, measure
 from thresher.hdl.engine import ENGINES
 
+LARGE = ("nm_array", "wuve", "amu_network")
 PAGE = Path(__file__).parents[2] / "fpga" / "RESULTS.md"
 
 MADE_UP = Results(
@@ -65,8 +66,8 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     "name",
     [
-        # It has the floating-point units of an update: minutes.
-        pytest.param(name, marks=[pytest.mark.slow] if name == "nm_array" else [])
+        # Floating-point units and tables take longest.
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
         for name in ENGINES
     ],
 )

@@ -55,7 +55,8 @@ def walk(rng, stage, given):
         for pixel in np.ndindex(*stage.grid):
             for place, (g, k, tap) in enumerate(taps):
                 reader = stage.readers[tap.reader]
-                y, x = np.multiply(pixel, reader.windows.stride) + (tap.row, tap.column)
+                y, x = np.multiply(pixel, reader.windows.stride).tolist()
+                y, x = y + tap.row, x + tap.column
                 there = 0 <= y < reader.kind.shape[0] and 0 <= x < reader.kind.shape[1]
                 word = (1 << reader.word_bits) - 1 if reader.fill == "one" else rng.integers(2)
                 yield {
@@ -110,9 +111,9 @@ def hold(rng, stage, given, wanted, style="generic"):
     schedule += [IDLE] * (unit.latency + 2)
 
     if stage.thresholds is None:
-        bits = len(Value.cast(unit.o.payload)) // (stage.fold.outputs * (2 if stage.complex else 1))
-        least, most = wanted.min(), wanted.max()
-        assert -(1 << bits - 1) <= least and most < 1 << bits - 1
+        bits = len(unit.o.payload[0])
+        assert -(1 << bits - 1) <= wanted.min()
+        assert wanted.max() < 1 << bits - 1
     else:
         bits, wanted = 1, wanted > 0
     payloads = packed(wanted.reshape(frames, stage.beats, -1), bits)
