@@ -122,9 +122,11 @@ def drawn(seed: int = 0) -> Network:
     if net.chance(0.3):
         net.put(Sum())
     if net.chance(0.5):
-        net.threshold()
-    elif net.chance(0.5):
         net.put(random_bias(net.rng, net.last))
+    if net.chance(0.5):
+        net.threshold()
+        if net.chance(0.2):
+            net.put(net.random_pool())
     return net.network()
 
 
@@ -243,6 +245,10 @@ class _Drawing:
 
     def any_layer(self) -> int:
         self.any_sums()
+        if self.chance(0.1):
+            self.put(random_bias(self.rng, self.last))
+        if self.chance(0.1):
+            self.put(Sum())
         return self.threshold()
 
     def narrowed(self, windows: Windows) -> Windows:

@@ -171,6 +171,7 @@ def test_drawn_networks_have_anything_in_them():
         same = drawn(seed)
         assert network.kinds == same.kinds
         found[network.output.format, network.output.complex] += 1
+        found["last", type(network.nodes[-1].operation)] += 1
         for place, node in enumerate(network.nodes):
             o, sources = node.operation, [network.kinds[s] for s in node.sources]
             found[type(o)] += 1
@@ -184,17 +185,25 @@ def test_drawn_networks_have_anything_in_them():
             if isinstance(o, Add):
                 found["projection"] += any(k.format == "accumulators" for k in sources[1:])
                 found["shortcut"] += any(k.format == "bits" for k in sources[1:])
+            if isinstance(o, Threshold):
+                before = network.nodes[node.sources[0]].operation
+                found["threshold behind", type(before)] += 1
             found["fork"] += len(network.consumers()[place]) > 1
             if isinstance(o, MaxPool):
                 found["pool", sources[0].complex] += 1
             if isinstance(o, Input):
                 found["input", o.bits == 1, o.signed] += 1
-    wanted = [Input, Convolution, Add, Threshold, MaxPool, Parts, Sum, Bias, "stride", "pruned",
-              "group without weights", "dense", "projection", "shortcut", "fork",
-              ("padded", "zero"), ("padded", "one"), ("pool", False), ("pool", True),
-              ("integers", False, False), ("integers", False, True), ("bits", False, False),
-              ("bits", True, True), ("bits", True), ("bits", False), ("accumulators", True),
-              ("accumulators", False), ("input", False, False), ("input", False, True)]  # fmt: skip
+    wanted = [
+        Input, Convolution, Add, Threshold, MaxPool, Parts, Sum, Bias,
+        "stride", "pruned", "group without weights", "dense", "projection", "shortcut", "fork",
+        *(("last", o) for o in (Convolution, Add, Sum, Bias, Threshold, MaxPool)),
+        ("bits", False), ("bits", True), ("accumulators", False), ("accumulators", True),
+        ("integers", False, False), ("integers", False, True), ("bits", False, False),
+        ("bits", True, True), ("input", False, False), ("input", False, True),
+        ("padded", "zero"), ("padded", "one"), ("pool", False), ("pool", True),
+        ("threshold behind", Convolution), ("threshold behind", Add), ("threshold behind", Sum),
+        ("threshold behind", Bias),
+    ]  # fmt: skip
     assert not [each for each in wanted if found[each] < 5]
 
 
