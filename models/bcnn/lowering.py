@@ -21,21 +21,18 @@ from .stages import Arithmetic, Fold, Input, Reader, Shortcut, Stage, Tap
 Folds: TypeAlias = Mapping[str, Fold] | Sequence[Fold]
 
 
-def lower(
-    network: Network, folds: Folds, lanes_in: int = 0, interval: int = 0
-) -> list[Input | Stage]:
+def lower(network: Network, folds: Folds, lanes_in: int = 0) -> list[Input | Stage]:
     """The stages of ``network``, each behind those whose results it reads; the first is the input.
 
     ``folds``: by the name of the Convolution (of the first one where an Add adds up several), or
     one for each stage of products in their order.  A MaxPool takes as many channels at once as its
     source gives, where its name has no fold.  ``lanes_in``: channels of the input in a word; 0: all
-    of a pixel's.  ``interval``: cycles from frame to frame, over which fast stages are spread
-    (:mod:`.pacing`); 0: the least.
+    of a pixel's.  Fast stages are spread (:mod:`.pacing`).
 
     Raises :class:`ValueError`, naming the node, where a fold does not divide what it folds, names
     differ from the network's, or sums are read by several or added up in a way that no stage does.
     """
-    return paced(_Lowering(network, folds, lanes_in).stages, interval)
+    return paced(_Lowering(network, folds, lanes_in).stages)
 
 
 def parts(network: Network) -> list["Part"]:

@@ -2,7 +2,7 @@
 
 A stage computes a frame's taps without a break.  One that is faster than the others would have to
 wait until its source is nearly done, with most of a frame in its memory, and then flood those that
-read it.  So it is spread over the interval by null taps, which add nothing.
+read it.  So it is spread over the time that the slowest takes, by null taps, which add nothing.
 """
 
 from collections.abc import Sequence
@@ -31,13 +31,13 @@ def least_interval(stages: Sequence[Input | Stage]) -> int:
     return max(words(stages), *(stage.cycles for stage in computing), *written)
 
 
-def paced(stages: Sequence[Input | Stage], interval: int = 0) -> list[Input | Stage]:
-    """``stages``, those spread over ``interval`` (0: the least) that need less memory so.
+def paced(stages: Sequence[Input | Stage]) -> list[Input | Stage]:
+    """``stages``, those spread over the least interval that need less memory so.
 
     Null taps in front of a group's others cost memory for weights, what waits for less.  Pools have
     no weights, and the same number of null taps in all groups.
     """
-    interval = interval or least_interval(stages)
+    interval = least_interval(stages)
     return [spread(stage, interval) if isinstance(stage, Stage) else stage for stage in stages]
 
 
