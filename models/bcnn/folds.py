@@ -253,5 +253,6 @@ def arrange(
 
 
 def _own(option: Option) -> float:
-    """Lanes first, but for gears that lose results; then adders of sums, which outputs have."""
-    return 1e3 * option.lanes + 16 * option.fold.outputs
+    """Lanes first, but for gears that lose results; then what outputs have: adders of their sums,
+    of pools two bits."""
+    return 1e3 * option.lanes + (16 if option.lanes else 2) * option.fold.outputs
