@@ -7,16 +7,18 @@ weights and of its products, every stage about the same share.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
 
 import numpy as np
 
 from ..windows import Pair
+from .drawn import random_threshold
 from .folds import Edge, Option, arrange, divisors
 from .lowering import Pool, Sums, View, parts
-from .network import Network
+from .network import Network, Node
+from .operations import Convolution, Kind, Threshold
 from .stages import Fold
 
 
@@ -288,3 +290,28 @@ def random_kept(rng: np.random.Generator, layer: Layer, pruned: Pruned) -> np.nd
     counts = each + (rng.permutation(shape[0]) < more)
     kept = (order < counts[:, None]).reshape(shape)
     return kept.repeat(rows, axis=0).repeat(columns, axis=3)
+
+
+def randomly_pruned(
+    rng: np.random.Generator, network: Network, pruned: Mapping[str, Pruned]
+) -> Network:
+    """``network`` of other weights, random ones in random blocks, and of thresholds near the middle
+    of their sums: what a trained one takes of hardware, without training."""
+    shapes = {layer.name: layer for layer in layers_of(network)}
+    nodes: list[Node] = []
+    kinds: list[Kind] = []
+    terms = 1
+    for node in network.nodes:
+        operation = node.operation
+        match operation:
+            case Convolution():
+                kept = random_kept(rng, shapes[node.name], pruned[node.name])
+                weights = rng.choice(np.array([-1, 1], np.int8), operation.weights.shape)
+                weights *= kept[..., None] if operation.complex else kept
+                operation = replace(operation, weights=weights, block=pruned[node.name].block)
+                terms = max(operation.products // operation.outputs, 1)
+            case Threshold():
+                operation = random_threshold(rng, kinds[node.sources[0]], terms)
+        nodes.append(Node(node.name, operation, node.sources))
+        kinds.append(operation.result(*(kinds[source] for source in node.sources)))  # type: ignore[call-arg]
+    return Network(tuple(nodes))
