@@ -11,11 +11,13 @@ a word that adds nothing gives the units of a sum of 0: (S, 0) where complex.  W
 bits are real there are none; if such words can come, units are 2 count instead, and S for them.
 
 Each bit of a shortcut adds ``factor * (2 bit - 1)``.  All constants are brought together in what
-accumulators begin with, so that bits are signs: ::
+accumulators begin with: ::
 
     sum >= t   <=>   units + begin >= 0,   begin = -ceil((t + constants) / scale)
+    sum + bias = scale * (units + begin) + rest
 
-and else ``sum + bias = scale * (units + begin) + rest``.
+The sign decides.  It is the highest bit, and accumulators wrap: to begin with that bit inverted
+inverts it in the end, so it is what the result is to be, flipped or not.
 """
 
 from dataclasses import dataclass
@@ -63,23 +65,10 @@ class Constants:
         return [2 // self.scale * shortcut.factor for shortcut in self.stage.shortcuts]
 
     @cached_property
-    def _turned(self) -> np.ndarray:
-        """bool [groups, P]: outputs whose weights are negated, which spares flips at the end.
-
-        A shortcut's bits would have to be negated, too.
-        """
-        s = self.stage
-        if s.flips is None or s.shortcuts:
-            return np.zeros((len(s.groups), s.fold.outputs), bool)
-        return s.flips.reshape(len(s.groups), s.fold.outputs, -1).all(axis=2)
-
-    @cached_property
     def weights(self) -> list[int]:
         """Bits of each tap's weights, as :class:`.mac.Mac` takes them."""
         s = self.stage
-        turned = np.repeat(self._turned, [len(group) for group in s.groups], axis=0)
-        signs = np.where(turned.reshape(*turned.shape, *[1] * (s.weights.ndim - 2)), -1, 1)
-        ones = s.weights * signs == 1
+        ones = s.weights == 1
         if s.arithmetic == "complex":
             ones = np.stack([ones[..., 0], ones[..., 0] == ones[..., 1]], axis=-1)
         return _rows(ones.reshape(s.taps, -1), 1)
@@ -108,20 +97,16 @@ class Constants:
         return ((taps * each + shortcuts) * self._pixels)[:, None]
 
     @cached_property
-    def _begin(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """int64 [groups, parts]: what sums begin with, which of them are flipped, and the rest."""
+    def _begin(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [groups, parts]: what sums begin with, and the rest."""
         s = self.stage
         none = np.zeros((len(s.groups), self.parts), np.int64)
         if s.thresholds is None:
             bias = none if s.biases is None else s.biases.reshape(none.shape)
             begin, rest = np.divmod(bias - self._low, self.scale)
-            return begin, none, rest
-        assert s.flips is not None
-        turned = np.repeat(self._turned, self.parts // s.fold.outputs, axis=1)
+            return begin, rest
         thresholds = np.clip(s.thresholds.reshape(none.shape), -self._most, self._most + 1)
-        thresholds = np.where(turned, 1 - thresholds, thresholds)
-        flips = s.flips.reshape(none.shape) != turned
-        return -(thresholds + self._low) // self.scale, flips.astype(np.int64), none
+        return -(thresholds + self._low) // self.scale, none
 
     @cached_property
     def shape(self) -> Shape:
@@ -137,12 +122,16 @@ class Constants:
     @property
     def begins(self) -> list[int]:
         """Of each group the accumulators' first contents, side by side."""
-        return _rows(self._begin[0], self.shape.width)
+        begin, sign = self._begin[0], 1 << self.shape.width - 1
+        if self.stage.thresholds is not None:
+            assert self.stage.flips is not None
+            begin = begin ^ np.where(self.stage.flips.reshape(begin.shape), 0, sign)
+        return _rows(begin, self.shape.width)
 
     @property
-    def ends(self) -> list[int]:
-        """Of each group a bit a sum: whether its bit is flipped, or the lowest of its result."""
-        return _rows(self._begin[2] if self.stage.thresholds is None else self._begin[1], 1)
+    def rests(self) -> list[int]:
+        """Of each group the lowest bits of results that are sums, where units are worth 2."""
+        return _rows(self._begin[1], 1)
 
 
 def _rows(numbers: np.ndarray, width: int) -> list[int]:

@@ -16,6 +16,9 @@ from .mac import Mac
 from .popcount import Style
 from .total import Total
 
+BLOCK = 64
+"""Look-up tables of 64 bits that are worth a block RAM of 512 rows of 36."""
+
 
 class Products(Component):
     """The results of ``stage``, :attr:`latency` cycles after the last word of each group.
@@ -95,11 +98,12 @@ class Products(Component):
         m.d.sync += done.eq(valid & last & (final if stage.total else 1))
         m.d.comb += self.o.valid.eq(done)
 
-        ends = _later(m, "ends_then", _table(m, "ends", constants.ends, len(sums), group), 1)
         if stage.thresholds is not None:
-            results = ~Cat(now[-1] for now in sums) ^ ends
+            results = Cat(now[-1] for now in sums)
         elif constants.scale == 2:
-            results = Cat(Cat(end, now) for end, now in zip(ends, sums, strict=True))
+            rests = _table(m, "rests", constants.rests, len(sums), group)
+            rests = _later(m, "rests_then", rests, 1)
+            results = Cat(Cat(rest, now) for rest, now in zip(rests, sums, strict=True))
         else:
             results = Cat(sums)
         m.d.comb += Value.cast(self.o.payload).eq(results)
@@ -140,7 +144,8 @@ def _table(m: Module, name: str, rows: Sequence[int], width: int, address: Value
     """The row of the address of a cycle ago; a constant where all rows are alike."""
     if len(set(rows)) == 1:
         return Const(rows[0], width)
-    table = Rom(width, rows)
+    blocks = -(-width // 36) * -(-len(rows) // 512)
+    table = Rom(width, rows, block=width * -(-len(rows) // 64) >= BLOCK * blocks)
     m.submodules[name] = table
     m.d.comb += table.addr.eq(address)
     return table.data
