@@ -1,0 +1,219 @@
+"""Whole binary complex networks, pruned: how often frames come, and how busy lanes are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..models.bcnn import folds, lowering, plan
+from ..models.bcnn.network import Network, Node
+from ..models.bcnn.operations import (
+    Add,
+    Bias,
+    Convolution,
+    Input,
+    Kind,
+    MaxPool,
+    Operation,
+    Sum,
+    Threshold,
+)
+from ..models.bcnn.stages import Stage
+from ..models.bcnn.timing import Timeline
+from . import _bars
+from .report import Bar, Progress, Row
+
+RATIO = 20
+_PEER = "Peng et al., ASAP 2021, on a U280: {:,} frames/s, {:,} cycles at 200 MHz"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of the paper's."""
+
+    name: str
+    network: Network
+    """Dense; its weights do not matter."""
+    interval: int
+    """Cycles at 200 MHz that the paper's frames are apart."""
+    rate: int
+    """Its frames a second."""
+    shares: dict[str, float]
+    """What is kept of layers that are not pruned like the others."""
+
+
+def frame_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
+    """Cycles of pruned networks beside dense ones', intervals beside the paper's."""
+    for case in (
+        Case("complex NIN-Net", nin(), 34_000, 5_882, {"conv1": 0.2, "conv9": 1}),
+        Case("complex ResNet-18", resnet18(), 40_500, 4_938, {"conv1": 1, "scores": 1}),
+    ):
+        progress(f"{case.name}: pruned, folded and timed")
+        yield from _case(case, pictures)
+
+
+def _case(case: Case, pictures: Path | None) -> Iterator[Row]:
+    layers = plan.layers_of(case.network)
+    pruned = plan.plan(layers, RATIO, case.interval, case.shares)
+    network = plan.randomly_pruned(np.random.default_rng(0), case.network, pruned)
+    stages = lowering.lower(network, folds.choose(network, interval=case.interval))
+    timeline = Timeline(stages)
+    lanes = sum(stage.lanes for stage in stages if isinstance(stage, Stage))
+    what = f"{case.name}, 32 x 32 pixels, pruned {RATIO}x"
+    left = {y.name: pruned[y.name].kept * _product(pruned[y.name].block) for y in layers}
+    exempt = ", ".join(f"{share:.0%} of {name}" for name, share in case.shares.items())
+    for kind, weight in (("weights", lambda y: 1), ("products", lambda y: y.pixels)):
+        dense = sum(y.weights * weight(y) for y in layers)
+        kept = sum(left[y.name] * weight(y) for y in layers)
+        yield Row(
+            f"{case.name}: {kind}, dense over pruned", dense / kept, Bar(">=", RATIO),
+            f"{dense:,} and {kept:,}; blocks of a cycle's weights; kept: {exempt}",
+        )  # fmt: skip
+    best = _shortest(case.network, layers, lanes)
+    busy = sum(y.weights * y.pixels for y in layers) / lanes
+    for which, cycles in (("folded at its best", best), ("if no lane ever were idle", busy)):
+        yield Row(
+            f"{what}: cycles of a frame, dense over pruned, {lanes} lanes both, the dense one "
+            f"{which}", cycles / timeline.interval, Bar(">=", 18), f"{cycles:,.0f} of the dense one",
+        )  # fmt: skip
+    yield Row(
+        f"{what}: cycles from frame to frame, {lanes} complex lanes", timeline.interval,
+        Bar("<=", case.interval), _PEER.format(case.rate, case.interval),
+    )  # fmt: skip
+    yield Row(
+        f"{what}: mean utilisation of lanes", timeline.utilisation, Bar(">=", 0.9),
+        "over 0.9 (Peng et al.), of one unit; 0.80 (FINN's CNV)",
+    )  # fmt: skip
+    yield Row(
+        f"{what}: the same, without products with padding", _inside(timeline) / timeline.interval
+    )
+    yield Row(
+        f"{what}: intervals from a frame's start to its last result",
+        timeline.latency / timeline.interval,
+    )  # fmt: skip
+    yield Row(f"{what}: Kibit of memories between stages", _waiting(timeline) / 1024)
+    if pictures is not None:
+        _draw(case, timeline, pictures)
+
+
+def _product(pair: tuple[int, int]) -> int:
+    return pair[0] * pair[1]
+
+
+def _shortest(network: Network, layers: list[plan.Layer], lanes: int) -> int:
+    """The dense network's least interval on so many lanes."""
+    chosen = folds.choose(network, lanes=lanes)
+    cycles: dict[str, int] = {}
+    for layer in layers:
+        fold, stage = chosen[layer.name], layer.beside or layer.name
+        taps = layer.weights // (fold.outputs * fold.channels)
+        cycles[stage] = cycles.get(stage, 0) + taps * layer.pixels
+    return max(cycles.values())
+
+
+def _inside(timeline: Timeline) -> float:
+    """Lanes' cycles with products inside the image, of all lanes' cycles, times the interval."""
+    used = lanes = 0
+    for stage, feeds in zip(timeline.stages, timeline.feeds, strict=True):
+        if isinstance(stage, Stage) and stage.lanes:
+            readers = feeds[: len(stage.readers)]
+            used += sum(len(feed.cycles) for feed in readers) * stage.lanes
+            lanes += stage.lanes
+    return used / lanes
+
+
+def _waiting(timeline: Timeline) -> int:
+    """Bits of all memories between stages."""
+    return sum(
+        feed.word_bits * depth
+        for stage, depths in zip(timeline.stages, timeline.depths, strict=True)
+        if isinstance(stage, Stage)
+        for feed, depth in zip(stage.feeds, depths, strict=True)
+    )
+
+
+def _draw(case: Case, timeline: Timeline, folder: Path) -> None:
+    """Cycles of every stage's frame."""
+    stages = [stage for stage in timeline.stages if isinstance(stage, Stage) and stage.lanes]
+    used = [u * timeline.interval for u in timeline.utilisations]
+    busy = [n for s, n in zip(timeline.stages, used, strict=True) if s in stages]
+    bars = _bars.Bars(
+        title=f"{case.name}, pruned {RATIO}x: frames {timeline.interval:,} cycles apart; "
+        f"{case.interval:,} (Peng et al.)",
+        y_title="cycles of a frame",
+        names=[f"{n}\n{s.fold.outputs}x{s.fold.channels}" for n, s in enumerate(stages, 1)],
+        parts={
+            "products": busy,
+            "idle": [timeline.interval - n for n in busy],
+        },
+    )
+    _bars.draw(bars, folder, f"bcnn_frames_{case.name.split()[-1].lower().replace('-', '_')}")
+
+
+class _Nodes:
+    """A network in the making; weights are all 1."""
+
+    def __init__(self):
+        self.nodes: list[Node] = []
+        self.kinds: list[Kind] = []
+        self.put("pixels", Input((32, 32, 3)))
+
+    def put(self, name: str, operation: Operation, *sources: int) -> int:
+        """Behind the last node where no sources are named; returns its place."""
+        sources = sources or ((len(self.nodes) - 1,) if self.nodes else ())
+        kinds = [self.kinds[source] for source in sources]
+        self.kinds.append(operation.result(*kinds))  # type: ignore[call-arg]
+        self.nodes.append(Node(name, operation, sources))
+        return len(self.nodes) - 1
+
+    def sums(self, name: str, outputs: int, size: int, source: int = -1, stride: int = 1) -> int:
+        source %= len(self.nodes)
+        weights = np.ones((outputs, size, size, self.kinds[source].channels, 2), np.int8)
+        padding = size // 2
+        return self.put(name, Convolution(weights, (stride, stride), (padding, padding)), source)
+
+    def bits(self, name: str) -> int:
+        zeros = np.zeros((self.kinds[-1].channels, 2), int)
+        return self.put(name, Threshold(zeros, zeros.astype(bool)))
+
+    def scores(self) -> Network:
+        """The last sums, of all pixels."""
+        self.put("sum", Sum())
+        self.put("biases", Bias(np.zeros((self.kinds[-1].channels, 2), int)))
+        return Network(tuple(self.nodes))
+
+
+def nin() -> Network:
+    """Network in Network for CIFAR-10, complex."""
+    net = _Nodes()
+    layers = ((192, 5), (160, 1), (96, 1), (192, 5), (192, 1), (192, 1), (192, 3), (192, 1))
+    for n, (outputs, size) in enumerate(layers, 1):
+        net.sums(f"conv{n}", outputs, size)
+        net.bits(f"bits{n}")
+        if n in (3, 6):
+            net.put(f"pool{n}", MaxPool((3, 3), (2, 2), (1, 1)))
+    net.sums("conv9", 10, 1)
+    return net.scores()
+
+
+def resnet18() -> Network:
+    """ResNet-18 for CIFAR-10, complex: shortcuts of bits, projections where channels double."""
+    net = _Nodes()
+    net.sums("conv1", 64, 3)
+    net.bits("bits1")
+    for step, outputs in enumerate((64, 128, 256, 512), 1):
+        for block in "ab":
+            start, name = len(net.nodes) - 1, f"{step}{block}"
+            halve = net.kinds[start].channels != outputs
+            net.sums(f"conv{name}1", outputs, 3, stride=1 + halve)
+            net.bits(f"bits{name}1")
+            sums = net.sums(f"conv{name}2", outputs, 3)
+            if halve:
+                other = net.sums(f"side{name}", outputs, 1, start, stride=2)
+                net.put(f"add{name}", Add(), sums, other)
+            else:
+                net.put(f"add{name}", Add((8,)), sums, start)
+            net.bits(f"bits{name}2")
+    net.sums("scores", 10, 1)
+    return net.scores()
