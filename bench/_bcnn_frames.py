@@ -75,7 +75,7 @@ def _case(case: Case, pictures: Path | None) -> Iterator[Row]:
     for which, cycles in (("folded at its best", best), ("if no lane ever were idle", busy)):
         yield Row(
             f"{what}: cycles of a frame, dense over pruned, {lanes} lanes both, the dense one "
-            f"{which}", cycles / timeline.interval, Bar(">=", 18), f"{cycles:,.0f} of the dense one",
+            f"{which}", cycles / timeline.interval, Bar(">=", 18), f"{cycles:,.0f}, dense",
         )  # fmt: skip
     yield Row(
         f"{what}: cycles from frame to frame, {lanes} complex lanes", timeline.interval,
