@@ -60,7 +60,7 @@ class Edge:
         return lost + 8 * self.channels * self.bits
 
 
-_LOST = 1e6
+_LOST = 1e9
 
 
 def _bits(kind: Kind) -> int:
@@ -101,7 +101,13 @@ def choose(
                 f"interval = {interval}, but {_names(part)[0]!r} takes {least} cycles a frame "
                 "at least, whatever its fold; raise it"
             )
-    return _named(found, arrange(edges(found), [_within(o, interval) for o in options], channels))
+    chosen = _arranged(found, options, channels, words, interval)
+    if chosen is None:
+        raise ValueError(
+            f"interval = {interval}: whatever the folds, results come faster than they are passed "
+            "on; raise it"
+        )
+    return _named(found, chosen)
 
 
 def _fastest(
@@ -124,12 +130,24 @@ def _fastest(
         low, high = (low, middle) if taken(intervals[middle]) <= lanes else (middle + 1, high)
     # Where gears ask for more lanes than the least, a longer interval may do with fewer.
     for interval in intervals[low:]:
-        chosen = arrange(edges(found), [_within(o, interval) for o in options], channels)
-        if sum(option.lanes for option in chosen) <= lanes:
+        chosen = _arranged(found, options, channels, words, interval)
+        if chosen is not None and sum(option.lanes for option in chosen) <= lanes:
             return _named(found, chosen)
     raise ValueError(
         f"lanes = {lanes}: with so few, stages cannot pass on what they give; raise it"
     )
+
+
+def _arranged(
+    found: list[Part], options: list[list[Option]], channels: int, words: int, interval: int
+) -> list[Option] | None:
+    """For that interval; None where gears would lose results."""
+    first = Option(Fold(channels, channels), 0, words, interval // words)
+    reading = edges(found)
+    chosen = arrange(reading, [_within(those, interval) for those in options], first)
+    every = [first, *chosen]
+    lost = any(edge.cost(every[edge.source], every[edge.reader]) >= _LOST for edge in reading)
+    return None if lost else chosen
 
 
 def _within(options: list[Option], interval: int) -> list[Option]:
@@ -208,14 +226,13 @@ def edges(found: Sequence[Part]) -> list[Edge]:
 
 
 def arrange(
-    reading: Sequence[Edge], options: Sequence[Sequence[Option]], channels: int
+    reading: Sequence[Edge], options: Sequence[Sequence[Option]], first: Option
 ) -> list[Option]:
     """One of each stage's options: no gear that loses results, the fewest lanes, simple gears.
 
     Local search: single stages, then stages with their readers, until nothing is better.
-    ``channels``: of a word of the input.
+    ``first``: words of the input.
     """
-    first = Option(Fold(channels, channels), 0, 0, 1 << 30)  # As fast as is needed.
     touching: list[list[Edge]] = [[] for _ in range(len(options) + 1)]
     for edge in reading:
         touching[edge.source].append(edge)

@@ -234,8 +234,9 @@ def _blocks(
         ]
         for stage, choice in zip(stages, chosen, strict=True)
     ]
-    channels = next(layer.channels for layer in layers if not layer.source)
-    folds = arrange(reading, options, channels)
+    pixel = next(layer for layer in layers if not layer.source)
+    first = Option(Fold(pixel.channels, pixel.channels), 0, pixel.image, interval // pixel.image)
+    folds = arrange(reading, options, first)
     return {
         layer.name: Pruned(
             (option.fold.outputs, option.fold.channels), kept, layer.weights // choice.lanes
