@@ -36,3 +36,10 @@ class Beats(Signature):
 
     def __init__(self, shape: ShapeLike):
         super().__init__({"valid": Out(1), "payload": Out(shape)})
+
+
+class Entry(Signature):
+    """A word that enters a memory when ``en``."""
+
+    def __init__(self, bits: int):
+        super().__init__({"en": Out(1), "word": Out(bits)})
