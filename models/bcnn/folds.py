@@ -8,7 +8,7 @@ simply: as many outputs at once as the next stage reads channels, or one a multi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import gcd
+from math import gcd, lcm
 
 import numpy as np
 
@@ -37,8 +37,6 @@ class Edge:
     source: int
     """The stage; 0 is the input."""
     reader: int
-    channels: int
-    """Of a pixel, as it is read."""
     bits: int
     """Of a channel."""
     twice: int = 1
@@ -51,13 +49,12 @@ class Edge:
         taken = reader.fold.outputs if self.shortcut else reader.fold.channels
         if given == taken:
             return 0
-        if taken % given == 0:
-            return taken * self.bits
-        lost = _LOST if source.apart < -(-given // taken) else 0
-        if given % taken == 0:
-            return lost + 2 * given * self.bits
-        # Through a whole pixel: two of them, and every word may begin at any place.
-        return lost + 8 * self.channels * self.bits
+        whole = lcm(given, taken)
+        if whole == taken:
+            return whole * self.bits
+        # What has been collected waits while it leaves, word by word.
+        lost = _LOST if source.apart * (whole // given) < whole // taken else 0
+        return lost + (2 if whole == given else 3) * whole * self.bits
 
 
 _LOST = 1e9
@@ -219,9 +216,7 @@ def edges(found: Sequence[Part]) -> list[Edge]:
         for view, shortcut in views:
             given = found[view.stage - 1].kind if view.stage else view.kind
             twice = 2 if given.complex and not view.kind.complex else 1
-            made.append(
-                Edge(view.stage, place, view.kind.channels, _bits(view.kind), twice, shortcut)
-            )
+            made.append(Edge(view.stage, place, _bits(view.kind), twice, shortcut))
     return made
 
 

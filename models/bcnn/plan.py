@@ -212,12 +212,10 @@ def _blocks(
     """The folds of so many lanes whose neighbours fit best."""
     place = {layer.name: n for n, stage in enumerate(stages, 1) for layer in stage.layers}
     reading = [
-        Edge(place.get(source, 0), place[layer.name], channels, 2, shortcut=shortcut)
+        Edge(place.get(source, 0), place[layer.name], 2, shortcut=shortcut)
         for layer in layers
-        for source, channels, shortcut in (
-            (layer.source, layer.channels, False),
-            *((name, layer.outputs, True) for name in layer.shortcuts),
-        )
+        for shortcut, sources in ((False, (layer.source,)), (True, layer.shortcuts))
+        for source in sources
     ]
     options = [
         [

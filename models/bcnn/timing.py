@@ -27,8 +27,10 @@ START = 1
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """What passes a memory in a frame."""
+    """What passes a gear and a memory in a frame."""
 
+    queue: int
+    """What waits in the gear, as :func:`.gears.depth` counts."""
     writes: np.ndarray
     """The cycle in which each word enters, counted from its source's start."""
     cycles: np.ndarray
@@ -60,8 +62,8 @@ class Feed:
 class Timeline:
     """Cycles and memories of ``stages``, frames ``interval`` cycles apart; by default the least.
 
-    Raises :class:`ValueError` where ``interval`` is less than that, or results come faster than
-    a gear passes them on.
+    Raises :class:`ValueError` where ``interval`` is less than that, or results come so late in
+    a frame that the last words of them have not passed a gear when the next frame's come.
     """
 
     interval: int
@@ -107,22 +109,20 @@ class Timeline:
         reader = stage.feeds[place]
         source = self.stages[reader.source]
         beats = self.beats[reader.source]
+        shape = {
+            "outputs": beat_channels(source, reader.kind),
+            "channels": reader.channels,
+            "pixel_channels": reader.kind.channels,
+        }
         # Two frames: where one ends, the gear must be ready for the next.
-        try:
-            writes = gears.times(
-                np.concatenate([beats, beats + self.interval]),
-                outputs=beat_channels(source, reader.kind),
-                channels=reader.channels,
-                pixel_channels=reader.kind.channels,
-            ).reshape(2, -1)
-        except ValueError as error:
-            raise ValueError(f"from {source.name!r} to {stage.name!r}: {error}") from error
+        twice = np.concatenate([beats, beats + self.interval])
+        writes = gears.times(twice, **shape).reshape(2, -1)
         if (writes[1] != writes[0] + self.interval).any():
             raise ValueError(
                 f"from {source.name!r} to {stage.name!r}: words of a frame are still on their "
                 "way when the next one comes; take a longer interval or other folds"
             )
-        return Feed(writes[0], *reads(stage, place))
+        return Feed(gears.depth(twice, **shape), writes[0], *reads(stage, place))
 
     @property
     def utilisation(self) -> float:
