@@ -32,7 +32,7 @@ class BcnnConfig(EngineConfig):
     """A network's file (``models.bcnn.files``), which is computed in place of ``network``."""
     digest: str = parameter("")
     """What the file's network hashes to, found when left out; another network is refused."""
-    lanes: int = parameter(512, unit="products/cycle", ge=0, le=1 << 24)
+    lanes: int = parameter(64, unit="products/cycle", ge=0, le=1 << 24)
     """Most products of all layers together in a cycle, complex ones counting once; frames come as
     often as so many allow.  0, or left out, where ``interval`` is given."""
     interval: int = parameter(0, unit="cycles", ge=0, le=1 << 31)
@@ -44,8 +44,7 @@ class BcnnConfig(EngineConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "small": {"network": "drawn", "seed": 202, "lanes": 16, "lanes_in": 1},
-        "large": {"network": "residual", "lanes": 4096},
-        "residual": {"network": "residual"},
+        "large": {"network": "residual", "lanes": 512},
     }
 
     @property
