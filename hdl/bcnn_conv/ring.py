@@ -33,9 +33,7 @@ class Ring(Component):
 
     def __init__(self, bits: int, count: int):
         self._bits, self._count = bits, count
-        super().__init__(
-            {"write": In(Entry(bits)), "address": In(range(count)), "word": Out(bits)}
-        )
+        super().__init__({"write": In(Entry(bits)), "address": In(range(count)), "word": Out(bits)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
