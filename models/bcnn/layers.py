@@ -59,8 +59,8 @@ class Sign(nn.Module):
         return binarise(x)
 
 
-class _Binary(nn.Module):
-    """Latent weights, and which of them are there."""
+class Binary(nn.Module):
+    """Of layers with weights: the latent ones, and which of them are there."""
 
     kept: Tensor
     """bool [outputs, channels, height, width]: False where pruned."""
@@ -155,7 +155,7 @@ class _Binary(nn.Module):
         )
 
 
-class BinaryConv2d(_Binary):
+class BinaryConv2d(Binary):
     """Sums of products with the signs of latent weights, complex ones with ``complex``::
 
         (A + iB) * (x + iy) = (A*x - B*y) + i (B*x + A*y)
@@ -182,7 +182,8 @@ class BinaryConv2d(_Binary):
         super().__init__(channels, outputs, pair(size), complex, real_input, block)
         if fill not in ("zero", "one"):
             raise ValueError(f"fill = {fill!r}; 'zero' or 'one'")
-        self.stride, self.padding, self.fill = pair(stride), pair(padding), fill
+        self.stride, self.padding = pair(stride), pair(padding)
+        self.fill: Fill = fill
 
     def forward(self, x: Tensor) -> Tensor:
         """[rows, (2) outputs, ...]"""
@@ -195,7 +196,7 @@ class BinaryConv2d(_Binary):
         return sums if self.training else rounded(sums)
 
 
-class BinaryLinear(_Binary):
+class BinaryLinear(Binary):
     """A dense layer: a :class:`BinaryConv2d` of one pixel, on vectors [rows, (2) channels]."""
 
     def __init__(
@@ -349,7 +350,7 @@ class Scores(nn.Module):
 def clip(module: nn.Module) -> None:
     """Latent weights into -1..1, where they can still change: after every step of training."""
     for layer in module.modules():
-        if isinstance(layer, _Binary):
+        if isinstance(layer, Binary):
             layer.weight.clamp_(-1, 1)
 
 
