@@ -56,7 +56,9 @@ def frame_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
 def _case(case: Case, pictures: Path | None) -> Iterator[Row]:
     layers = plan.layers_of(case.network)
     pruned = plan.plan(layers, RATIO, case.interval, case.shares)
-    network = plan.randomly_pruned(np.random.default_rng(0), case.network, pruned)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, *case.network.input.shape))
+    network = plan.randomly_pruned(rng, case.network, pruned, images)
     stages = lowering.lower(network, folds.choose(network, interval=case.interval))
     timeline = Timeline(stages)
     lanes = sum(stage.lanes for stage in stages if isinstance(stage, Stage))

@@ -14,11 +14,10 @@ from math import gcd, prod
 import numpy as np
 
 from ..windows import Pair
-from .drawn import random_threshold
 from .folds import Edge, Option, arrange, divisors
 from .lowering import Pool, Sums, View, parts
 from .network import Network, Node
-from .operations import Convolution, Kind, Threshold
+from .operations import Convolution, Threshold
 from .stages import Fold
 
 
@@ -292,25 +291,25 @@ def random_kept(rng: np.random.Generator, layer: Layer, pruned: Pruned) -> np.nd
 
 
 def randomly_pruned(
-    rng: np.random.Generator, network: Network, pruned: Mapping[str, Pruned]
+    rng: np.random.Generator, network: Network, pruned: Mapping[str, Pruned], rows: np.ndarray
 ) -> Network:
-    """``network`` of other weights, random ones in random blocks, and of thresholds near the middle
-    of their sums: what a trained one takes of hardware, without training."""
+    """``network`` of other weights, random ones in random blocks, and of thresholds that half of
+    the sums that ``rows`` give reach, channel by channel: what a trained one takes of hardware,
+    without training."""
     shapes = {layer.name: layer for layer in layers_of(network)}
     nodes: list[Node] = []
-    kinds: list[Kind] = []
-    terms = 1
+    values: list[np.ndarray] = []
     for node in network.nodes:
-        operation = node.operation
+        operation, sources = node.operation, [values[source] for source in node.sources]
         match operation:
             case Convolution():
                 kept = random_kept(rng, shapes[node.name], pruned[node.name])
                 weights = rng.choice(np.array([-1, 1], np.int8), operation.weights.shape)
                 weights *= kept[..., None] if operation.complex else kept
                 operation = replace(operation, weights=weights, block=pruned[node.name].block)
-                terms = max(operation.products // operation.outputs, 1)
             case Threshold():
-                operation = random_threshold(rng, kinds[node.sources[0]], terms)
+                middle = np.median(sources[0], axis=(0, 1, 2)).astype(np.int64)
+                operation = Threshold(middle, rng.random(middle.shape) < 0.5)
         nodes.append(Node(node.name, operation, node.sources))
-        kinds.append(operation.result(*(kinds[source] for source in node.sources)))  # type: ignore[call-arg]
+        values.append(operation(*(sources or [rows])))  # type: ignore[call-arg]
     return Network(tuple(nodes))

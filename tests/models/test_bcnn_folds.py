@@ -1,5 +1,6 @@
 """Choosing folds against trying all; pruning so that all stages take as long."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -155,6 +156,39 @@ def test_random_blocks_are_as_many_as_planned_in_every_row():
         assert blocks.sum() == pruned[layer.name].kept
         counts = blocks.reshape(len(blocks), -1).sum(axis=1)
         assert counts.max() - counts.min() <= 1
+
+
+def test_a_network_pruned_at_random_takes_as_long_as_planned():
+    rng = np.random.default_rng(0)
+    network = _dense(residual(channels=(16, 32)))
+    pruned = plan.plan(plan.layers_of(network), 4, 8000)
+    images = rng.integers(-128, 128, (2, *network.input.shape))
+    thin = plan.randomly_pruned(rng, network, pruned, images)
+    chosen = {name: Fold(*p.block) for name, p in pruned.items()}
+    timeline = Timeline(lowering.lower(thin, chosen))
+    assert timeline.interval <= 8000
+    assert timeline.utilisation * timeline.interval / 8000 > 0.9
+    for node, value in zip(thin.nodes, thin.trace(images), strict=True):
+        if isinstance(node.operation, Convolution):
+            p = pruned[node.name]
+            assert node.operation.products == p.kept * p.block[0] * p.block[1]
+        elif isinstance(node.operation, Threshold):
+            assert abs(value.mean()) < 0.1
+
+
+def _dense(network: Network) -> Network:
+    """All weights there."""
+    nodes = []
+    for node in network.nodes:
+        operation = node.operation
+        if isinstance(operation, Convolution):
+            weights = np.ones_like(operation.weights)
+            operation = replace(operation, weights=weights, block=None)
+        elif isinstance(operation, Threshold):
+            # Within the sums of any weights.
+            operation = Threshold(0 * operation.thresholds, operation.flips)
+        nodes.append(Node(node.name, operation, node.sources))
+    return Network(tuple(nodes))
 
 
 def test_layers_of_a_network():
