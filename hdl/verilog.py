@@ -15,6 +15,7 @@ from amaranth.hdl._ast import SignalDict
 from amaranth.hdl._ir import PortDirection, build_netlist
 from amaranth.lib import stream, wiring
 
+from .lib.primitives import models
 from .lib.repeated import emission
 
 HEADER = """\
@@ -141,7 +142,8 @@ def emit(component: wiring.Component, name: str = "top") -> str:
 def write(source: str, name: str = "top") -> str:
     """Verilog of what :func:`netlist` returned for the same ``name``."""
     source = _rename_modules(_shared_modules(source))
-    return HEADER.format(name=name) + _tidy(_yosys(source))
+    text = _tidy(_yosys(source))
+    return HEADER.format(name=name) + text + models(text)
 
 
 def check_name(name: str) -> None:

@@ -1,6 +1,6 @@
 """Products of a word of channels with the weights of several outputs, added up."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Value, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
@@ -8,6 +8,7 @@ from ...models.bcnn.latency import mac_latency
 from ...models.bcnn.stages import Arithmetic
 from ..lib.fixed import bounds, narrowest
 from ..lib.repeated import Repeated
+from .cells import Lut6x2, later
 from .popcount import Popcount, Style
 
 
@@ -78,7 +79,7 @@ class Mac(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        inside = self._past(m, self.inside, self.latency - 1)
+        inside = later(m, self.inside, self.latency - 1)
         if self._arithmetic == "integers":
             self._integers(m, inside)
             return m
@@ -92,8 +93,8 @@ class Mac(Component):
 
     def _binary(self, m: Module, p: int, weights: Value) -> None:
         n = self._channels
-        options = {"weighted": True, "outside": n // 2, "style": self._style}
-        m.submodules[f"count_{p}"] = self._counter(m, n, options, count := Popcount(n, **options))
+        count = Popcount(n, weighted=True, outside=n // 2, style=self._style)
+        m.submodules[f"count_{p}"] = Repeated(count, count.key)
         m.d.comb += [
             count.i.eq(self.word),
             count.w.eq(weights),
@@ -104,15 +105,14 @@ class Mac(Component):
     def _complex(self, m: Module, p: int, weights: Value, inside: Value) -> None:
         n, one, other = self._channels, [], []
         for c in range(n):
-            re, im = self.word[2 * c], self.word[2 * c + 1]
-            w, k = weights[2 * c], weights[2 * c + 1]
-            one.append(~(w ^ Mux(k, re, im)))
-            other.append(~(w ^ Mux(k, ~im, re)))
+            x, w = self.word[2 * c : 2 * c + 2], weights[2 * c : 2 * c + 2]
+            u, v = self._turned(m, *x, *w)
+            one.append(u)
+            other.append(v)
         counts = []
         for name, bits in ("u", one), ("v", other):
-            options = {"gates": True, "style": self._style}
-            count = Popcount(n, **options)
-            m.submodules[f"{name}_{p}"] = self._counter(m, n, options, count)
+            count = Popcount(n, style=self._style)
+            m.submodules[f"{name}_{p}"] = Repeated(count, count.key)
             m.d.comb += count.i.eq(Cat(bits))
             counts.append(count.o)
         u, v = counts
@@ -120,8 +120,18 @@ class Mac(Component):
         with m.If(~inside):
             m.d.sync += [self.re[p].eq(n), self.im[p].eq(0)]
 
-    def _counter(self, m: Module, n: int, options: dict, count: Popcount) -> Repeated:
-        return Repeated(count, (n, *options.items()))
+    def _turned(self, m: Module, re: Value, im: Value, w: Value, k: Value) -> tuple[Value, Value]:
+        """u and v of a product."""
+        if self._style != "xilinx":
+            return ~(w ^ Mux(k, re, im)), ~(w ^ Mux(k, ~im, re))
+        m.submodules += (
+            lut := Lut6x2(
+                (re, im, w, k),
+                lambda re, im, w, k: w == (re if k else im),
+                lambda re, im, w, k: w == (1 - im if k else re),
+            )
+        )
+        return lut.low, lut.high
 
     def _integers(self, m: Module, inside: Value) -> None:
         """Twice the sum of those with a weight of 1, less the sum of all."""
@@ -142,12 +152,5 @@ class Mac(Component):
         while len(numbers) > 1:
             pairs = zip(numbers[::2], numbers[1::2], strict=False)
             sums = [a + b for a, b in pairs] + numbers[len(numbers) & ~1 :]
-            numbers = [self._past(m, number, 1) for number in sums]
+            numbers = [later(m, number, 1) for number in sums]
         return numbers[0]
-
-    def _past(self, m: Module, value: Value, cycles: int) -> Value:
-        for _ in range(cycles):
-            register = Signal(value.shape(), reset_less=True)
-            m.d.sync += register.eq(value)
-            value = register
-        return value

@@ -18,6 +18,11 @@ Found = dict[tuple[type, Any], tuple[str, Component]]
 _found: ContextVar[tuple[str, Found] | None] = ContextVar("found", default=None)
 
 
+def emitting() -> bool:
+    """Whether Verilog is being written, of which modules may be instances of others."""
+    return _found.get() is not None
+
+
 class Repeated(Elaboratable):
     """``component`` as a submodule; all with its type and ``key`` are the same but for their ports.
 

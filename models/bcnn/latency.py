@@ -10,20 +10,11 @@ WRITE = -1
 
 
 def count_levels(bits: int) -> int:
-    """Additions, one behind the other, that count so many bits: each leaves a third of what has
-    the lowest weight, and the last adds two numbers."""
-    levels = 0
-    while bits > 2:
-        bits, levels = bits // 3 + bits % 3, levels + 1
-    return max(levels + (bits == 2), 1)
+    """From bits to how many are set: additions, with a register behind each.
 
-
-def count_latency(bits: int, gates: bool = False) -> int:
-    """From bits to how many are set: a register behind every second addition and the last.
-
-    ``gates``: what makes the bits takes the time of one addition more.
+    Each adds two numbers and one bit more: of 2 n + 1 bits n are left for each of the two.
     """
-    return -(-(count_levels(bits) + gates) // 2)
+    return max(bits.bit_length() - 1, 1)
 
 
 def mac_latency(arithmetic: Arithmetic, channels: int, channel_bits: int = 1) -> int:
@@ -33,9 +24,9 @@ def mac_latency(arithmetic: Arithmetic, channels: int, channel_bits: int = 1) ->
     bits a register behind every addition of a tree, and behind a difference.
     """
     if arithmetic == "binary":
-        return count_latency(channels)
+        return count_levels(channels)
     if arithmetic == "complex":
-        return count_latency(channels, gates=True) + 1
+        return count_levels(channels) + 1
     return (channels - 1).bit_length() + 1
 
 
@@ -47,3 +38,9 @@ def products_latency(stage: Stage) -> int:
     reader = stage.readers[0]
     products = mac_latency(stage.arithmetic, stage.fold.channels, reader.channel_bits)
     return products + bool(stage.shortcuts) + 1
+
+
+def pool_latency(stage: Stage) -> int:
+    """From a group's last word on the walker's output to the pool's: a register."""
+    del stage
+    return 1
