@@ -108,6 +108,7 @@ ENGINES = (
     "wuve",
     "nm_array",
     "reram",
+    "bcnn_conv",
 )
 """The registry: engine NAME lives in ``hdl/NAME`` as the object ``ENGINE``."""
 
