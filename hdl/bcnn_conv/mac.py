@@ -50,7 +50,8 @@ class Mac(Component):
             raise ValueError(f"{outputs} outputs of {channels} channels; give at least 1 of each")
         if channel_bits < 1:
             raise ValueError(f"channel_bits = {channel_bits}; an integer has at least 1")
-        self._arithmetic, self._style, self._signed = arithmetic, style, signed
+        self._arithmetic, self._signed = arithmetic, signed
+        self._style: Style = style
         self._outputs, self._channels = outputs, channels
         both = arithmetic == "complex" or (arithmetic == "integers" and complex)
         self._parts = 2 if both else 1
