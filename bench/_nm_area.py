@@ -21,6 +21,8 @@ SIZES = ((4, 8), (8, 8), (16, 16))
 """MACs of an array: rows, columns."""
 FORMATS = {"int8": 1, "fp16": 4}
 """The stages of an addition."""
+FLAT = {"int8": 256, "fp16": 64}
+"""Most MACs of a core that is made flat before it is mapped; more of FP16 take hours so."""
 
 
 def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
@@ -79,12 +81,13 @@ def _core(config: NmConfig, name: str, quick: bool, progress: Progress) -> Row:
         return Row.skip(what, "synthesis takes minutes; run with --full")
     progress(what)
     try:
-        found = synthesise(Core(config), device(name), timeout=LIMIT)
+        apart = c.rows * c.columns > FLAT[c.format]
+        found = synthesise(Core(config), device(name), timeout=LIMIT, apart=apart)
     except TimeoutError:
         return Row.skip(what, f"synthesis takes more than {LIMIT / 60:.0f} minutes")
     used = {resource: n for resource, n in found.resources.to_json().items() if n}
     figures = ", ".join(f"{n:,} {resource}" for resource, n in used.items())
-    return Row(what, figures + _fmax(found))
+    return Row(what, figures + _fmax(found) + (", each module by itself" if apart else ""))
 
 
 def _fmax(found: Synthesis) -> str:

@@ -24,6 +24,13 @@ class Device:
     arguments: tuple[str, ...] = ()
     """Nextpnr's, to choose the part."""
 
+    @property
+    def synthesis_apart(self) -> str:
+        """Yosys' command that leaves modules as they are."""
+        if " -flatten" in self.synthesis:
+            return self.synthesis.replace(" -flatten", "")
+        return f"{self.synthesis} -noflatten"
+
 
 def _ecp5(size: str, lut: int, dsp: int, bram: int) -> Device:
     # A 16x4 memory takes four of a block's eight look-up tables, and two more are its write port.

@@ -34,9 +34,18 @@ class Synthesis:
 
 
 def synthesise(
-    design: Component | str, device: Device, top: str = "top", *, timeout: float = 1800
+    design: Component | str,
+    device: Device,
+    top: str = "top",
+    *,
+    timeout: float = 1800,
+    apart: bool = False,
 ) -> Synthesis:
     """Maps a component, or Verilog whose top module is ``top``, to a device's cells.
+
+    ``apart``: every module is mapped by itself and once, however often it is there, before the
+    design is made flat: minutes instead of hours for arrays of hundreds, but nothing is shared or
+    simplified across modules.
 
     All devices of one Yosys command share a result, which is kept in the cache under the
     design's text.  Raises :class:`ModuleNotFoundError` without ``pyosys``,
@@ -46,7 +55,11 @@ def synthesise(
     text = design if isinstance(design, str) else netlist(design, top)
     commands = [
         "read_verilog design.v",
-        f"{device.synthesis} -top {top}",
+        *(
+            [f"{device.synthesis_apart} -top {top}", "flatten"]
+            if apart
+            else [f"{device.synthesis} -top {top}"]
+        ),
         "tee -q -o stat.json stat -json",
         f"select {top}",
         "write_json -selected netlist.json",  # without the library's modules

@@ -1,8 +1,8 @@
 """Gears between stages: P channels at once become S at once, in cycles that are known.
 
 With M the least common multiple of P and S, beats of P are collected until there are M channels,
-which are then given S at a time, the first ones first.  Where M is S, a word leaves with the last of
-its beats.  Otherwise it waits in a queue, at least for a cycle, and while words before it leave.
+which are then given S at a time, the first ones first.  Where M is S, a word leaves with the last
+of its beats.  Otherwise it waits in a queue, at least for a cycle, and while words before it leave.
 """
 
 from math import lcm

@@ -6,7 +6,8 @@ faults, and the interval becomes what lies between the neighbours of the best.  
 area under the curve of accuracy over the rate of faults.
 
 Beyond the paper, a threshold that costs more than ``loss`` of accuracy without faults is none, and
-of equally good ones the largest is taken.
+of those that are as good, but for ``tie``, the largest is taken: it clips least, where few images
+and faults cannot tell them apart.
 
 Source: Hoang, Hanif and Shafique, FT-ClipAct, DATE 2020; a round's end as in its authors' peers'
 toolbox (reliable-relu-toolbox): areas that differ by ``delta`` at most.
@@ -34,7 +35,8 @@ def search(
     points: int = 4,
     rounds: int = 4,
     delta: float = 0.002,
-    loss: float = 0.005,
+    loss: float = 0.0,
+    tie: float = 0.01,
     device: str | torch.device = "cpu",
     progress: Callable[[str], None] = lambda what: None,
 ) -> dict[str, float]:
@@ -73,7 +75,7 @@ def search(
                 if threshold not in known:
                     known[threshold] = judged(part, threshold)
             areas = [known[threshold] for threshold in tried]
-            at = max(range(points), key=lambda n: (areas[n], n))
+            at = max(n for n in range(points) if areas[n] >= max(areas) - tie)
             best, low, high = tried[at], tried[max(at - 1, 0)], tried[min(at + 1, points - 1)]
             progress(f"{name}, round {turn + 1}: {best:.4g} of {most:.4g}, area {areas[at]:.4g}")
             if max(areas) - min(areas) <= delta:
