@@ -165,7 +165,7 @@ class _Builder:
         if value.waits:
             raise ValueError(
                 "reads what has gone through a batch norm or a pool of sums; put layers.Sign "
-                "behind those"
+                "behind those, and additions in front"
             )
         return value
 

@@ -221,7 +221,7 @@ def test_a_complex_network_learns():
         BinaryLinear(64, 2), Scores(2, 64),
     )  # fmt: skip
     optimiser = torch.optim.Adam(net.parameters(), 0.02)
-    for _ in range(60):
+    for _ in range(40):
         loss = functional.cross_entropy(net(x), label)
         optimiser.zero_grad()
         loss.backward()
