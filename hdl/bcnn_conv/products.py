@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.bcnn.latency import products_latency
 from ...models.bcnn.stages import Stage
 from ..lib.fixed import bounds, fit, narrowest
-from ..lib.memory import Rom
+from .cells import Ccu2cChain, table
 from .constants import Constants
 from .flow import Beats, Words
 from .mac import Mac
 from .popcount import Style
+from .tables import Table
 from .total import Total
-
-BLOCK = 64
-"""Look-up tables of 64 bits that are worth a block RAM of 512 rows of 36."""
 
 
 class Products(Component):
@@ -32,7 +30,8 @@ class Products(Component):
     """
 
     def __init__(self, stage: Stage, style: Style = "generic"):
-        self._stage, self._style = stage, style
+        self._stage = stage
+        self._style: Style = style
         self._constants = constants = Constants(stage)
         self.latency = products_latency(stage)
         if stage.thresholds is None:
@@ -58,7 +57,7 @@ class Products(Component):
         weights = Value.cast(mac.weights)
         m.d.comb += [
             mac.word.eq(self.i.word),
-            weights.eq(_table(m, "weights", constants.weights, len(weights), self.i.tap)),
+            weights.eq(self._table(m, "weights", constants.weights, len(weights), self.i.tap)),
             mac.inside.eq(self.i.inside if constants.masked else 1),
         ]
         units, late = self._units(m, mac), mac.latency
@@ -71,14 +70,14 @@ class Products(Component):
         )
         # The tables' addresses come a cycle early, and so do their rows.
         group = _later(m, "group_then", self.i.group, late)
-        begins = _table(m, "begins", constants.begins, constants.parts * width, group)
+        here = _later(m, "group_now", group, 1)
+        begins = self._table(m, "begins", constants.begins, constants.parts * width, group)
         sums = [
             Signal(constants.shape, name=f"sum_{q}", reset_less=True) for q in range(len(units))
         ]
         load, values = first, begins
         if stage.total:
             m.submodules.total = total = Total(len(begins), len(stage.groups))
-            here = _later(m, "group_now", group, 1)
             m.d.comb += [
                 total.begin.eq(valid & first),
                 total.end.eq(valid & last & (here == len(stage.groups) - 1)),
@@ -88,12 +87,12 @@ class Products(Component):
             ]
             load, values = total.load, total.value
         begins = [values[q * width : (q + 1) * width] for q in range(len(sums))]
+        after = [
+            self._added(m, fit(unit, constants.shape), load, now, begin)
+            for unit, now, begin in zip(units, sums, begins, strict=True)
+        ]
         with m.If(valid):
-            m.d.sync += [
-                # The unit comes first: then a carry chain's LUTs have room for the choice.
-                now.eq(fit(unit + Mux(load, begin.as_signed(), now), constants.shape))
-                for unit, now, begin in zip(units, sums, begins, strict=True)
-            ]
+            m.d.sync += [now.eq(then) for now, then in zip(sums, after, strict=True)]
         done = Signal()
         m.d.sync += done.eq(valid & last & (final if stage.total else 1))
         m.d.comb += self.o.valid.eq(done)
@@ -101,13 +100,31 @@ class Products(Component):
         if stage.thresholds is not None:
             results = Cat(now[-1] for now in sums)
         elif constants.scale == 2:
-            rests = _table(m, "rests", constants.rests, len(sums), group)
-            rests = _later(m, "rests_then", rests, 1)
+            rests = self._table(m, "rests", constants.rests, len(sums), here)
             results = Cat(Cat(rest, now) for rest, now in zip(rests, sums, strict=True))
         else:
             results = Cat(sums)
         m.d.comb += Value.cast(self.o.payload).eq(results)
         return m
+
+    def _added(self, m: Module, unit: Value, load: Value, now: Value, begin: Value) -> Value:
+        """``unit`` plus what a sum begins with, or what it is now.
+
+        The unit comes first: then the look-up tables of a carry chain have room for the choice,
+        as Yosys finds by itself for Xilinx' devices.
+        """
+        if self._style != "ecp5":
+            return unit + Mux(load, begin, now)
+        m.submodules += (chain := _Choice())
+        return Cat(chain.add_one(u, load, n, b) for u, n, b in zip(unit, now, begin, strict=True))
+
+    def _table(
+        self, m: Module, name: str, rows: Sequence[int], width: int, address: Value
+    ) -> Value:
+        """The row of the address of a cycle ago."""
+        m.submodules[name] = table = Table(width, rows, self._style)
+        m.d.comb += table.addr.eq(address)
+        return table.data
 
     def _units(self, m: Module, mac: Mac) -> list[Value]:
         """What each sum is to get of a word."""
@@ -140,20 +157,19 @@ class Products(Component):
         return added, late + 1
 
 
-def _table(m: Module, name: str, rows: Sequence[int], width: int, address: Value) -> Value:
-    """The row of the address of a cycle ago; a constant where all rows are alike."""
-    if len(set(rows)) == 1:
-        return Const(rows[0], width)
-    blocks = -(-width // 36) * -(-len(rows) // 512)
-    table = Rom(width, rows, block=width * -(-len(rows) // 64) >= BLOCK * blocks)
-    m.submodules[name] = table
-    m.d.comb += table.addr.eq(address)
-    return table.data
+class _Choice(Ccu2cChain):
+    """An addition of one number and one of two others, in as many positions as there are bits."""
+
+    def add_one(self, one: Value, second: Value, *others: Value) -> Value:
+        """The sum's next bit, of ``one`` and of the ``others`` the first, or the second."""
+        # Of zeros it gives ``one``, which so is what the chain takes for the carry.
+        init = table(4, lambda one, second, *others: one ^ others[second])
+        return self._position(init, [one, second, *others])
 
 
 def _later(m: Module, name: str, value: Value, cycles: int, reset_less: bool = True) -> Value:
     """``value`` of so many cycles ago."""
-    for n in range(0 if isinstance(value, Const) else cycles):
+    for n in range(cycles):
         then = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=reset_less)
         m.d.sync += then.eq(value)
         value = then

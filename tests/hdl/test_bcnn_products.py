@@ -72,6 +72,7 @@ def walk(rng, stage, given):
                 }
 
 
+STYLES = "generic", "ecp5", "xilinx"
 IDLE = {"valid": 0, "tap": 0, "group": 0}
 
 
@@ -146,7 +147,7 @@ def test_drawn(seed):
     rng = np.random.default_rng(seed)
     network = drawn(seed)
     for stage, given, wanted in stages_of(network, some_folds(rng, network), rng, 2):
-        hold(rng, stage, given, wanted)
+        hold(rng, stage, given, wanted, STYLES[seed % len(STYLES)])
 
 
 def network_of(rng, *, size, groups, complex, window=1, shortcuts=(), end="bias", total=True):
