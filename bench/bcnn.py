@@ -1,0 +1,18 @@
+"""Binary networks: trained ones beside silicon and PyTorch, pruned ones, RTL, proofs and areas."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ._bcnn_frames import frame_rows
+from ._bcnn_models import model_rows
+from ._bcnn_rtl import rtl_rows
+from ._bcnn_silicon import silicon_rows
+from .report import Progress, Row
+
+
+def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
+    """Every figure, each measured now; cycles of stages as pictures in that folder."""
+    yield from silicon_rows(quick, progress)
+    yield from model_rows(quick, progress)
+    yield from frame_rows(quick, progress, pictures)
+    yield from rtl_rows(quick, progress)
