@@ -11,6 +11,7 @@ from thresher.hdl.bcnn_conv.start import Later
 from thresher.hdl.bcnn_conv.workloads import beats, results_of
 from thresher.models.bcnn.drawn import chain, residual
 from thresher.models.bcnn.stages import Fold
+from thresher.sim import beats as words
 from thresher.sim.verilator import run
 
 
@@ -131,13 +132,15 @@ def test_networks_in_the_cycles_that_are_foreseen(network, how):
     frames = rng.choice((-1, 1), shape)
     if kind.format != "bits":
         frames = rng.integers(kind.low, kind.high + 1, shape)
-    inputs = beats(kind, frames, made.x.payload.shape().length)
-    expected = beats(network.output, network(frames), made.y.payload.shape().length)
+    given, result = made.x.payload.shape(), made.y.payload.shape()
+    inputs = words.pack(given, beats(kind, frames, given.length))
+    expected = beats(network.output, network(frames), result.length)
     found = run(made, {"x": inputs}, {"y": len(expected)})
-    np.testing.assert_array_equal(found.outputs["y"], expected)
+    results = words.unpack(result, found.outputs["y"])
+    np.testing.assert_array_equal(results, expected)
     last, first = found.output_cycles["y"][-1], found.input_cycles["x"][0]
     assert last - first + 1 == made.cycles(len(frames))
-    np.testing.assert_array_equal(results_of(network.output, found.outputs["y"]), network(frames))
+    np.testing.assert_array_equal(results_of(network.output, results), network(frames))
 
 
 def test_folds_that_do_not_divide_are_named():
