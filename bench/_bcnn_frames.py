@@ -1,12 +1,15 @@
 """Whole binary complex networks, pruned: how often frames come, and how busy lanes are."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from ..models.bcnn import folds, lowering, plan
+from ..models.bcnn.config import BcnnConfig
+from ..models.bcnn.files import save
 from ..models.bcnn.network import Network, Node
 from ..models.bcnn.operations import (
     Add,
@@ -21,10 +24,12 @@ from ..models.bcnn.operations import (
 )
 from ..models.bcnn.stages import Stage
 from ..models.bcnn.timing import Timeline
+from ..sim.simulate import simulate
 from . import _bars
 from .report import Bar, Progress, Row
 
 RATIO = 20
+_FRAMES = 3
 _PEER = "Peng et al., ASAP 2021, on a U280: {:,} frames/s, {:,} cycles at 200 MHz"
 
 
@@ -50,10 +55,14 @@ def frame_rows(quick: bool, progress: Progress, pictures: Path | None = None) ->
         Case("complex ResNet-18", resnet18(), 40_500, 4_938, {"conv1": 1, "scores": 1}),
     ):
         progress(f"{case.name}: pruned, folded and timed")
-        yield from _case(case, pictures)
+        network = yield from _formula(case, pictures)
+        if not quick:
+            progress(f"{case.name}: {_FRAMES} frames through RTL")
+            yield from _simulated(case, network)
 
 
-def _case(case: Case, pictures: Path | None) -> Iterator[Row]:
+def _formula(case: Case, pictures: Path | None) -> Generator[Row, None, Network]:
+    """What is known without a simulation; returns the pruned network."""
     layers = plan.layers_of(case.network)
     pruned = plan.plan(layers, RATIO, case.interval, case.shares)
     rng = np.random.default_rng(0)
@@ -97,6 +106,30 @@ def _case(case: Case, pictures: Path | None) -> Iterator[Row]:
     yield Row(f"{what}: Kibit of memories between stages", _waiting(timeline) / 1024)
     if pictures is not None:
         _draw(case, timeline, pictures)
+    return network
+
+
+def _simulated(case: Case, network: Network) -> Iterator[Row]:
+    """The same, out of RTL."""
+    what = f"{case.name}, pruned {RATIO}x, {_FRAMES} frames through RTL"
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network.npz"
+        save(network, file)
+        config = BcnnConfig(file=str(file), interval=case.interval)
+        report = simulate("bcnn_conv", config, "random", samples=_FRAMES)
+    scores = np.asarray(report.outputs["y"])
+    yield Row(f"{what}: scores that differ from the golden model's", report.mismatches,
+              Bar("==", 0), "; ".join(report.failures()) or f"{scores.size} compared")  # fmt: skip
+    last = report.run.output_cycles["y"].reshape(_FRAMES, -1)[:, -1]
+    yield Row(
+        f"{what}: cycles from one frame's last score to the next one's",
+        int(np.diff(last).max()), Bar("<=", case.interval), _PEER.format(case.rate, case.interval),
+    )  # fmt: skip
+    yield Row(
+        f"{what}: cycles from the first pixel to the last score, less the formula's",
+        report.cycles - report.cycles_formula, Bar("==", 0), f"{report.cycles:,} cycles",
+    )  # fmt: skip
+    yield Row(f"{what}: simulated cycles a second", report.cycles_per_second)
 
 
 def _product(pair: tuple[int, int]) -> int:
