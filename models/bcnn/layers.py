@@ -30,12 +30,13 @@ class _Binarise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x)
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        # Written as numbers at once: several times as fast as by way of truth values.
+        return torch.ge(x, 0, out=torch.empty_like(x)).mul_(2).sub_(1)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
-        return gradient * (x.abs() <= 1)
+        return torch.le(x.abs(), 1, out=torch.empty_like(x)).mul_(gradient)
 
 
 def binarise(x: Tensor) -> Tensor:
@@ -260,9 +261,7 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Of the shape and kind of ``x``."""
         if self.training:
-            mean, variance = self._statistics(x)
-            factor = self.scale * (variance + self.eps).rsqrt()
-            return (x - self._of(x, mean)) * self._of(x, factor) + self._of(x, self.shift)
+            return self._train(x)
         mean, variance, scale, shift = (
             v.double() for v in (self.mean, self.variance, self.scale, self.shift)
         )
@@ -272,19 +271,27 @@ class BatchNorm(nn.Module):
         single = y.to(x.dtype)
         return torch.where(y < 0, single.clamp(max=-torch.finfo(x.dtype).tiny), single)
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch's, and keeps the running ones."""
-        variance, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
-        if self.complex:
-            variance = variance.unflatten(0, (-1, 2)).sum(1)
+    def _train(self, x: Tensor) -> Tensor:
+        """With the batch's statistics; keeps the running ones."""
         count = x.numel() // x.shape[1]
         if count < 2:
             raise ValueError("one value a channel has no variance; train with more rows")
+        if not self.complex:
+            return functional.batch_norm(
+                x, self.mean, self.variance, self.scale, self.shift, True, self.momentum, self.eps
+            )
+        # Parts that are centred have a common mean of 0, and half of the variance in common.
+        mean = x.mean([d for d in range(x.ndim) if d != 1])
+        centred = (x - self._of(x, mean)).reshape(len(x), self.channels, -1)
+        zeros, half = torch.zeros_like(self.variance), torch.zeros_like(self.variance)
+        y = functional.batch_norm(
+            centred, zeros, half, self.scale * 0.5**0.5, None, True, 1.0, self.eps / 2
+        )
         with torch.no_grad():
             self.mean.lerp_(mean.to(self.mean), self.momentum)
-            unbiased = variance * (count / (count - 1))
-            self.variance.lerp_(unbiased.to(self.variance), self.momentum)
-        return mean, variance
+            # torch corrected it for twice as many numbers as there are complex ones.
+            self.variance.lerp_(half * ((2 * count - 1) / (count - 1)), self.momentum)
+        return y.reshape(x.shape) + self._of(x, self.shift)
 
     def _of(self, x: Tensor, values: Tensor) -> Tensor:
         """``values``, one a channel or one a part, to go with ``x``."""
