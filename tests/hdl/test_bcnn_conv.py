@@ -116,7 +116,7 @@ def test_room_is_for_whole_frames():
     ("network", "how"),
     [
         (chain(1, 5, 4, 4), {"lanes": 64}),
-        (residual(2), {"lanes": 96}),
+        (residual(2), {"lanes": 800}),
         (chain(3, 4, 4, 4), {"interval": 2000, "lanes_in": 1}),
     ],
     ids=["chain", "residual", "slow"],
@@ -135,7 +135,7 @@ def test_networks_in_the_cycles_that_are_foreseen(network, how):
     given, result = made.x.payload.shape(), made.y.payload.shape()
     inputs = words.pack(given, beats(kind, frames, given.length))
     expected = beats(network.output, network(frames), result.length)
-    found = run(made, {"x": inputs}, {"y": len(expected)})
+    found = run(made, {"x": inputs}, {"y": len(expected)}, timeout=made.cycles(len(frames)))
     results = words.unpack(result, found.outputs["y"])
     np.testing.assert_array_equal(results, expected)
     last, first = found.output_cycles["y"][-1], found.input_cycles["x"][0]
