@@ -3,12 +3,11 @@
 
 from functools import cached_property
 
-import numpy as np
 from amaranth.hdl import Module, Value, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from ...models.bcnn import folds, gears, lowering
+from ...models.bcnn import folds, lowering
 from ...models.bcnn.network import Network
 from ...models.bcnn.pacing import words
 from ...models.bcnn.stages import Input, Stage, beat_channels
@@ -125,7 +124,7 @@ class Pipeline(Component):
             m.d.comb += walker.start.eq(starts[place])
             connect(m, walker.o, unit.i)
             for n, reader in enumerate(stage.feeds):
-                gear = self._gear(stage, n)
+                gear = self._gear(place, n)
                 m.submodules[f"{stage.name}_gear{n}"] = gear
                 given = beats[reader.source]
                 m.d.comb += [gear.i.valid.eq(given.valid), gear.i.payload.eq(given.payload)]
@@ -149,16 +148,12 @@ class Pipeline(Component):
             before = offsets[place]
         return starts
 
-    def _gear(self, stage: Stage, n: int) -> Gear:
+    def _gear(self, place: int, n: int) -> Gear:
+        stage = self.stages[place]
+        assert isinstance(stage, Stage)
         reader = stage.feeds[n]
         outputs = beat_channels(self.stages[reader.source], reader.kind)
-        beats = self.timeline.beats[reader.source]
-        depth = gears.depth(
-            np.concatenate([beats, beats + self.interval]),
-            outputs=outputs,
-            channels=reader.channels,
-            pixel_channels=reader.kind.channels,
-        )
+        depth = self.timeline.feeds[place][n].queue
         return Gear(reader.channel_bits, outputs, reader.channels, depth)
 
 
