@@ -138,6 +138,8 @@ class _Builder:
         if handler is None:
             hint = _INSTEAD.get(key, "replace it, or convert what is before and behind it alone")
             raise ValueError(f"{name}: {_label(key)} cannot be converted; {hint}")
+        if not node.args or (node.kwargs and handler is not _Builder.flatten):
+            raise ValueError(f"{name}: is called with names of arguments; call it without")
         names = {n.name for n in self.nodes}
         while name in names:  # a module that is called twice
             name += "'"

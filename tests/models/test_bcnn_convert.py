@@ -280,8 +280,13 @@ def test_pruned_weights_without_blocks_and_modules_that_branch():
         def forward(self, x, y):
             return x + y
 
+    class Factor(nn.Module):
+        def forward(self, x):
+            return torch.add(x, x, alpha=2)
+
     for module, message in (
         (Branch(), "cannot follow"),
+        (Factor(), "names of arguments"),
         (Pair(), "several values"),
         (Idle(), "more than it gives"),
         (Both(), "two inputs"),
