@@ -146,7 +146,7 @@ def _thresholds(quick: bool, progress: Progress) -> Iterator[Row]:
                 wrong[1] += int((got != _sign(y)).sum())
                 signs[1] += got.size
     yield Row(f"folded thresholds: signs that differ from {names[0]}, float64", wrong[0],
-              Bar("==", 0), f"{signs[0]:,}: all sums from -n to n, n = {', '.join(map(str, SUMS))}, of "
+              Bar("==", 0), f"{signs[0]:,}: all from -n to n, n = {', '.join(map(str, SUMS))}, of "
               f"{2 * channels:,} channels each; {flips:,} negative scales, {constants:,} "
               f"constants, {ties:,} ties")  # fmt: skip
     yield Row(f"the same: signs that differ from {names[1]}, float64", wrong[1], Bar("==", 0),
