@@ -154,11 +154,13 @@ def test_drawn(seed):
         hold(rng, stage, given, wanted, STYLES[seed % len(STYLES)])
 
 
-@pytest.mark.parametrize(("channels", "complex"), [(4, False), (5, False), (3, True)])
-def test_every_sum_at_every_threshold(channels, complex):
+@pytest.mark.parametrize(
+    ("channels", "complex", "low"), [(4, False, -4), (5, False, 3), (3, True, -6)]
+)
+def test_every_sum_at_every_threshold(channels, complex, low):
     """A fold of all outputs, whose weights are equal, and of one, whose tables have many rows."""
     pair, most = (2,) if complex else (), channels * (2 if complex else 1)
-    limits = np.arange(-most, most + 2)
+    limits = np.arange(low, most + 2)
     weights = np.ones((len(limits), 1, 1, channels, *pair), int)
     thresholds = np.stack([limits, limits[::-1]], axis=-1) if complex else limits
     flips = np.arange(thresholds.size).reshape(thresholds.shape) % 3 == 0
