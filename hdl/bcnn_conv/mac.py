@@ -1,6 +1,6 @@
 """Products of a word of channels with the weights of several outputs, added up."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
@@ -63,11 +63,11 @@ class Mac(Component):
                 "word": In(channels * self.channel_bits),
                 "weights": In(weights),
                 "inside": In(1, init=1),
-                **{name: Out(part).array(outputs) for name, part in self._result().items()},
+                **{name: Out(part).array(outputs) for name, part in self._results().items()},
             }
         )
 
-    def _result(self) -> dict[str, Shape]:
+    def _results(self) -> dict[str, Shape]:
         n = self._channels
         if self._arithmetic == "binary":
             return {"count": unsigned(n.bit_length())}
@@ -117,9 +117,8 @@ class Mac(Component):
             m.d.comb += count.i.eq(Cat(bits))
             counts.append(count.o)
         u, v = counts
-        m.d.sync += [self.re[p].eq(u + v), self.im[p].eq(u - v)]
-        with m.If(~inside):
-            m.d.sync += [self.re[p].eq(n), self.im[p].eq(0)]
+        self._result(m, self.re[p], u + v, n, inside)
+        self._result(m, self.im[p], u - v, 0, inside)
 
     def _turned(self, m: Module, re: Value, im: Value, w: Value, k: Value) -> tuple[Value, Value]:
         """u and v of a product."""
@@ -145,9 +144,15 @@ class Mac(Component):
             for part, name in enumerate(("re", "im")[: self._parts]):
                 chosen = [Mux(self.weights[p][c][part], x, 0) for c, x in enumerate(channels)]
                 twice = self._tree(m, chosen).shift_left(1)
-                m.d.sync += getattr(self, name)[p].eq(twice - all)
-                with m.If(~inside):
-                    m.d.sync += getattr(self, name)[p].eq(0)
+                self._result(m, getattr(self, name)[p], twice - all, 0, inside)
+
+    def _result(self, m: Module, port: Value, value: Value, outside: int, inside: Value) -> None:
+        """A register without a reset, so that a word outside is one."""
+        register = Signal(port.shape(), reset_less=True)
+        m.d.sync += register.eq(value)
+        with m.If(~inside):
+            m.d.sync += register.eq(outside)
+        m.d.comb += port.eq(register)
 
     def _tree(self, m: Module, numbers: list[Value]) -> Value:
         while len(numbers) > 1:

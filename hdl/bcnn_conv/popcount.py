@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from ...models.bcnn.latency import count_levels
@@ -52,8 +52,11 @@ class Popcount(Component):
             lanes = [Bit((i, w), inverted=True) for i, w in zip(self.i, self.w, strict=True)]
         else:
             lanes = [Bit((i,)) for i in self.i]
-        m.d.sync += self.o.eq(self._count(m, lanes, self.latency))
+        # Without a reset, so that a word outside is one.
+        total = Signal.like(self.o, reset_less=True)
+        m.d.sync += total.eq(self._count(m, lanes, self.latency))
         if self._outside is not None:
             with m.If(~later(m, self.inside, self.latency - 1)):
-                m.d.sync += self.o.eq(self._outside)
+                m.d.sync += total.eq(self._outside)
+        m.d.comb += self.o.eq(total)
         return m
