@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 from zipfile import BadZipFile
@@ -61,6 +62,24 @@ class Files(Generic[N]):
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()
 
+    def opened(self, file: str, digest: str = "") -> tuple[N, str]:
+        """The network in ``file``, for a configuration, and what it hashes to; the last few files
+        are not read again while they do not change.
+
+        Raises :class:`ValueError` where the file cannot be read or holds no network, and where it
+        is not the one with ``digest`` if there is one.
+        """
+        try:
+            network, found = _opened(self, file, Path(file).stat().st_mtime_ns)
+        except OSError as error:
+            raise ValueError(f"file = {file!r} cannot be read: {error}") from error
+        if digest and digest != found:
+            raise ValueError(
+                f"the network in {file} has the digest {found}, not {digest}: it has changed; "
+                "leave digest out to take it as it is"
+            )
+        return network, found
+
     def _unpack(self, file: Mapping[str, np.ndarray]) -> N:
         text = json.loads(str(file["network"]))
         if text["version"] != _VERSION:
@@ -95,6 +114,12 @@ class Files(Generic[N]):
                 else self._build(text[f.name], f"{entry}.", file)
             )  # fmt: skip
         return kind(**values)
+
+
+@lru_cache(maxsize=4)
+def _opened(files: Files[N], file: str, _changed: int) -> tuple[N, str]:
+    network = files.load(file)
+    return network, files.digest(network)
 
 
 def _pack(network: Graph[Any, Any]) -> dict[str, np.ndarray]:

@@ -8,4 +8,4 @@ from .layer import Format, Layer
 from .network import Network, Operation
 
 _FILES = Files(Network, (*get_args(Operation), Encoder, Format, Layer))
-save, load, digest = _FILES.save, _FILES.load, _FILES.digest
+save, load, digest, opened = _FILES.save, _FILES.load, _FILES.digest, _FILES.opened

@@ -1,8 +1,6 @@
 """Configuration of the engine that computes a whole network."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -10,7 +8,7 @@ from pydantic import model_validator
 from ..config import EngineConfig, parameter
 from .drawn import drawn
 from .examples import EXAMPLES
-from .files import digest, load
+from .files import opened
 from .network import Network
 
 NETWORKS: dict[str, Callable[[int], Network]] = EXAMPLES | {"drawn": drawn}
@@ -50,34 +48,12 @@ class AmuNetworkConfig(EngineConfig):
         """
         if not self.file:
             return NETWORKS[self.network](self.seed)
-        network, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
-        self._same(found)
-        return network
+        return opened(self.file, self.digest)[0]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.file:
-            if self.digest:
-                raise ValueError("a digest is a file's; name the file or leave the digest out")
-            return self
-        try:
-            _, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
-        except OSError as error:
-            raise ValueError(f"file = {self.file!r} cannot be read: {error}") from error
-        if self.digest:
-            self._same(found)
-        object.__setattr__(self, "digest", found)
+        if self.file:
+            object.__setattr__(self, "digest", opened(self.file, self.digest)[1])
+        elif self.digest:
+            raise ValueError("a digest is a file's; name the file or leave the digest out")
         return self
-
-    def _same(self, found: str) -> None:
-        if self.digest != found:
-            raise ValueError(
-                f"the network in {self.file} has the digest {found}, not {self.digest}: it has "
-                "changed; leave digest out to take it as it is"
-            )
-
-
-@lru_cache(maxsize=4)
-def _load(file: str, _changed: int) -> tuple[Network, str]:
-    network = load(file)
-    return network, digest(network)

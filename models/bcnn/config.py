@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from ..config import EngineConfig, parameter
 from .drawn import chain, drawn, residual
-from .files import digest, load
+from .files import opened
 from .network import Network
 
 NETWORKS: dict[str, Callable[[int], Network]] = {
@@ -55,25 +54,12 @@ class BcnnConfig(EngineConfig):
         """
         if not self.file:
             return _make(self.network, self.seed)
-        network, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
-        self._same(found)
-        return network
-
-    @property
-    def word(self) -> int:
-        """Channels of a pixel in a beat of the input."""
-        return self.lanes_in or self.content.input.channels
+        return opened(self.file, self.digest)[0]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.file:
-            try:
-                _, found = _load(self.file, Path(self.file).stat().st_mtime_ns)
-            except OSError as error:
-                raise ValueError(f"file = {self.file!r} cannot be read: {error}") from error
-            if self.digest:
-                self._same(found)
-            object.__setattr__(self, "digest", found)
+            object.__setattr__(self, "digest", opened(self.file, self.digest)[1])
         elif self.digest:
             raise ValueError("a digest is a file's; name the file or leave the digest out")
         if self.interval and "lanes" not in self.model_fields_set:
@@ -84,27 +70,14 @@ class BcnnConfig(EngineConfig):
                 "give it, and the other as 0"
             )
         channels = self.content.input.channels
-        if channels % self.word:
+        if channels % (self.lanes_in or channels):
             raise ValueError(
                 f"lanes_in = {self.lanes_in} does not divide a pixel's {channels} channels; take "
                 "a divisor, or 0 for all of them"
             )
         return self
 
-    def _same(self, found: str) -> None:
-        if self.digest != found:
-            raise ValueError(
-                f"the network in {self.file} has the digest {found}, not {self.digest}: it has "
-                "changed; leave digest out to take it as it is"
-            )
-
 
 @lru_cache(maxsize=64)
 def _make(name: str, seed: int) -> Network:
     return NETWORKS[name](seed)
-
-
-@lru_cache(maxsize=4)
-def _load(file: str, _changed: int) -> tuple[Network, str]:
-    network = load(file)
-    return network, digest(network)

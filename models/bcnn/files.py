@@ -7,4 +7,4 @@ from .network import Network
 from .operations import Operation
 
 _FILES = Files(Network, get_args(Operation))
-save, load, digest = _FILES.save, _FILES.load, _FILES.digest
+save, load, digest, opened = _FILES.save, _FILES.load, _FILES.digest, _FILES.opened

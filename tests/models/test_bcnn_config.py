@@ -12,7 +12,6 @@ def test_presets(name, tmp_path):
     file = tmp_path / "config.toml"
     file.write_text(config.to_toml(), encoding="utf-8")
     assert BcnnConfig.load(file=file) == config
-    assert config.content.input.channels % config.word == 0
 
 
 def test_networks_by_name_and_seed():
