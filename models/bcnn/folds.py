@@ -12,7 +12,7 @@ from math import gcd, lcm
 
 import numpy as np
 
-from .lowering import Part, Pool, View, parts
+from .lowering import Part, Pool, View, parts, word_channels
 from .network import Network
 from .operations import Convolution, Kind
 from .stages import Fold
@@ -82,7 +82,7 @@ def choose(
         raise ValueError(f"interval = {interval} and lanes = {lanes}; give one of them")
     found = parts(network)
     options = [_options(part) for part in found]
-    channels = lanes_in or network.input.channels
+    channels = word_channels(network, lanes_in)
     words = network.input.pixels * (network.input.channels // channels)
     if lanes:
         return _fastest(found, options, channels, words, lanes)

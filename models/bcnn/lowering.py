@@ -35,6 +35,16 @@ def lower(network: Network, folds: Folds, lanes_in: int = 0) -> list[Input | Sta
     return paced(_Lowering(network, folds, lanes_in).stages)
 
 
+def word_channels(network: Network, lanes_in: int) -> int:
+    """Channels of the input in a word; raises :class:`ValueError` as :func:`lower`."""
+    channels = network.input.channels
+    if lanes_in < 0 or channels % (lanes_in or 1):
+        raise ValueError(
+            f"lanes_in = {lanes_in} does not divide the {channels} channels of the input"
+        )
+    return lanes_in or channels
+
+
 def parts(network: Network) -> list["Part"]:
     """What ``network`` computes, by stages, whatever their folds; the input left out."""
     return _Parts(network).found
@@ -210,19 +220,10 @@ class _Lowering:
     def __init__(self, network: Network, folds: Folds, lanes_in: int):
         found = parts(network)
         self._folds = _named(found, folds)
-        channels = lanes_in or network.input.channels
-        if channels < 0 or network.input.channels % channels:
-            raise ValueError(
-                f"lanes_in = {lanes_in} does not divide the {network.input.channels} channels "
-                "of the input"
-            )
-        first = Input(network.nodes[0].name, network.input, channels)
+        first = Input(network.nodes[0].name, network.input, word_channels(network, lanes_in))
         self.stages: list[Input | Stage] = [first]
         for part in found:
             self.stages.append(self._pool(part) if isinstance(part, Pool) else self._sums(part))
-
-    def _reader(self, view: View, channels: int, windows: Windows, fill: operations.Fill = "zero"):
-        return Reader(view.stage, view.kind, channels, windows, fill)
 
     def _pool(self, part: Pool) -> Stage:
         source = self.stages[part.view.stage]
@@ -241,7 +242,7 @@ class _Lowering:
             name=part.name,
             unit="pool",
             arithmetic="complex" if part.kind.complex else "binary",
-            readers=(self._reader(part.view, channels, part.windows),),
+            readers=(Reader(part.view.stage, part.view.kind, channels, part.windows),),
             fold=Fold(channels, channels),
             grid=part.kind.shape[:2],
             groups=groups,
@@ -263,12 +264,14 @@ class _Lowering:
             check(fold, term)
         groups, weights = _products(part.terms, fold)
         readers = tuple(
-            self._reader(t.view, fold.channels, t.convolution.windows, t.convolution.fill)
+            Reader(
+                t.view.stage, t.view.kind, fold.channels, t.convolution.windows, t.convolution.fill
+            )
             for t in part.terms
         )
         pixel = Windows((1, 1))
         shortcuts = tuple(
-            Shortcut(self._reader(view, fold.outputs, pixel), factor)
+            Shortcut(Reader(view.stage, view.kind, fold.outputs, pixel), factor)
             for view, factor in part.shortcuts
         )
         thresholds = flips = biases = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from thresher.models.bcnn import lowering
+from thresher.models.bcnn import folds, lowering
 from thresher.models.bcnn.network import Network, Node
 from thresher.models.bcnn.operations import (
     Add,
@@ -182,6 +182,7 @@ def test_what_cannot_be_lowered(nodes: list, folds: dict[str, Fold], message: st
     [
         lambda: lowering.lower(network(SOURCE, CONV), [Fold(1, 1)], 3),
         lambda: lowering.lower(network(SOURCE, CONV), [Fold(1, 1)], -4),
+        lambda: folds.choose(network(SOURCE, CONV), lanes=4, lanes_in=3),
     ],
 )
 def test_words_of_the_input_divide_its_channels(make: Callable[[], object]):
