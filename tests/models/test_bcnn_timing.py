@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from thresher.models.bcnn import folds, latency, lowering, pacing
 from thresher.models.bcnn.drawn import chain, drawn, residual
-from thresher.models.bcnn.network import Network
-from thresher.models.bcnn.stages import Fold, Input, Reader, Stage, Tap
+from thresher.models.bcnn.network import Network, Node
+from thresher.models.bcnn.operations import Convolution, Input, Threshold
+from thresher.models.bcnn.stages import Fold, Reader, Stage, Tap
+from thresher.models.bcnn.stages import Input as Source
 from thresher.models.bcnn.timing import Timeline
 from thresher.models.windows import Pair
 
@@ -50,7 +52,7 @@ class Ring:
 
 
 def simulate(
-    stages: list[Input | Stage],
+    stages: list[Source | Stage],
     timeline: Timeline,
     images: np.ndarray,
     starts: list[int],
@@ -60,7 +62,7 @@ def simulate(
     """The beats of every stage where frames start in the cycles ``starts``.  ``shorter``: a memory
     that has one word less than it should; ``earlier``: a stage that starts one cycle too early."""
     source = stages[0]
-    assert isinstance(source, Input)
+    assert isinstance(source, Source)
     beats = [_source(source, timeline, images, starts)]
     for place, stage in enumerate(stages[1:], 1):
         assert isinstance(stage, Stage)
@@ -77,7 +79,9 @@ def simulate(
     return beats
 
 
-def _source(source: Input, timeline: Timeline, images: np.ndarray, starts: list[int]) -> list[Beat]:
+def _source(
+    source: Source, timeline: Timeline, images: np.ndarray, starts: list[int]
+) -> list[Beat]:
     values = _complex(images) if source.kind.complex else images
     words = values.reshape(len(images), -1, source.channels)
     pace = timeline.interval // words.shape[1]
@@ -193,7 +197,7 @@ def random_rows(rng: np.random.Generator, network: Network, rows: int) -> np.nda
     return rng.integers(kind.low, kind.high, shape, endpoint=True)
 
 
-def folded(seed: int) -> tuple[Network, list[Input | Stage], np.random.Generator]:
+def folded(seed: int) -> tuple[Network, list[Source | Stage], np.random.Generator]:
     rng = np.random.default_rng(seed)
     network = drawn(seed)
     channels = network.input.channels
@@ -244,6 +248,25 @@ def test_an_interval_too_short():
         Timeline(stages, least - 1)
 
 
+def test_words_that_are_late_when_the_next_frame_comes():
+    """Of eight outputs at once the second ones come at a pixel's end and leave one by one."""
+    kept = np.ones((2, 15), bool)
+    kept[0, 1:] = False
+    weights = kept.repeat(8, axis=0).repeat(4, axis=1)[:, None, None].astype(np.int8)
+    network = Network(
+        (
+            Node("x", Input((3, 3, 60), 1)),
+            Node("c", Convolution(weights, block=(8, 4)), (0,)),
+            Node("t", Threshold(np.zeros(16, int), np.zeros(16, bool)), (1,)),
+            Node("d", Convolution(np.ones((1, 1, 1, 16))), (2,)),
+        )
+    )
+    stages = lowering.lower(network, {"c": Fold(8, 4), "d": Fold(1, 1)})
+    with pytest.raises(ValueError, match="from 't' to 'd': words of a frame are still on"):
+        Timeline(stages)
+    assert Timeline(stages, 9 * 16 + 8).feeds[2][0].queue > 1
+
+
 def test_utilisation_counts_products_alone():
     network = residual()
     stages = lowering.lower(network, folds.choose(network, interval=4000))
@@ -274,14 +297,14 @@ def test_fast_stages_are_spread_so_that_less_waits():
     assert bits < 0.5 * more
 
 
-def _without_null_taps(stage: Input | Stage) -> Input | Stage:
-    if isinstance(stage, Input) or not any(tap.null for group in stage.groups for tap in group):
+def _without_null_taps(stage: Source | Stage) -> Source | Stage:
+    if isinstance(stage, Source) or not any(tap.null for group in stage.groups for tap in group):
         return stage
     groups = tuple(tuple(tap for tap in group if not tap.null) for group in stage.groups)
     return replace(stage, groups=groups)
 
 
-def _waiting(stages: list[Input | Stage]) -> int:
+def _waiting(stages: list[Source | Stage]) -> int:
     """Bits of all memories."""
     computing = [(s, d) for s, d in zip(stages, Timeline(stages).depths, strict=True) if d]
     return sum(
