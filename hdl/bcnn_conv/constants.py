@@ -71,7 +71,7 @@ class Constants:
         ones = s.weights == 1
         if s.arithmetic == "complex":
             ones = np.stack([ones[..., 0], ones[..., 0] == ones[..., 1]], axis=-1)
-        return _rows(ones.reshape(s.taps, -1), 1)
+        return _packed(ones.reshape(s.taps, -1))
 
     @cached_property
     def _low(self) -> np.ndarray:
@@ -136,6 +136,11 @@ class Constants:
 
 def _rows(numbers: np.ndarray, width: int) -> list[int]:
     """The numbers of each row side by side, the first lowest, ``width`` bits each."""
-    bits = (numbers.astype(np.int64)[..., None] >> np.arange(width)) & 1
-    packed = np.packbits(bits.reshape(len(bits), -1).astype(np.uint8), axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+    bits = (numbers[..., None] >> np.arange(width)) & 1
+    return _packed(bits.reshape(len(bits), -1) == 1)
+
+
+def _packed(bits: np.ndarray) -> list[int]:
+    """The bits of each row, the first lowest."""
+    rows = np.packbits(bits, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in rows]

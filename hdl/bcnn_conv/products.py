@@ -26,7 +26,8 @@ class Products(Component):
     added up, only those of a frame's last pixel.  One word a cycle; reset at any time leaves a
     unit that waits for the first word of a frame.
 
-    Thresholds take no comparators: accumulators begin with them, and signs are the results.
+    Thresholds take no comparators, and flips nothing: accumulators begin with them, and their
+    highest bits are the results (:mod:`.constants`).
     """
 
     def __init__(self, stage: Stage, style: Style = "generic"):
