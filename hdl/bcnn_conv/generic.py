@@ -2,32 +2,27 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import C, Cat, Module, Signal, Value
 
-from .cells import Bit, later
+from . import tree
+from .cells import Bit
 
 
 def count(m: Module, lanes: Sequence[Bit], cycles: int) -> Value:
-    """How many ``lanes`` are set; registers make it that of ``cycles - 1`` cycles ago.
+    """How many ``lanes`` are set; registers make it that of ``cycles - 1`` cycles ago."""
 
-    Full adders of three bits, then a tree of sums.
-    """
-    bits = [lane.value for lane in lanes]
-    numbers = [_three(*bits[k : k + 3]) for k in range(0, len(bits), 3)]
-    levels = (len(numbers) - 1).bit_length()
-    now = 0
-    for level in range(1, levels + 1):
-        then = level * (cycles - 1) // levels
-        numbers = [later(m, number, then - now) for number in numbers]
-        pairs = zip(numbers[::2], numbers[1::2], strict=False)
-        numbers = [a + b for a, b in pairs] + numbers[len(numbers) & ~1 :]
-        now = then
-    return later(m, numbers[0], cycles - 1 - now)
+    def add(carry: Bit, pairs: Sequence[tuple[Bit, ...]]) -> list[Bit]:
+        c, (first, *second) = carry.value, zip(*_filled(pairs), strict=True)
+        total = Signal(len(pairs) + 1)
+        if len(pairs) > 1:  # an adder one longer takes the carry
+            m.d.comb += total.eq((Cat(C(1, 1), first) + Cat(c, *second))[1:])
+        else:
+            a, b = first[0], second[0][0]
+            m.d.comb += total.eq(Cat(a ^ b ^ c, (a & b) | (c & (a | b))))
+        return [Bit((bit,)) for bit in total]
+
+    return tree.count(m, lanes, cycles, add)
 
 
-def _three(a: Value, b: Value | None = None, c: Value | None = None) -> Value:
-    if b is None:
-        return a
-    if c is None:
-        return Cat(a ^ b, a & b)
-    return Cat(a ^ b ^ c, (a & b) | (c & (a | b)))
+def _filled(pairs: Sequence[tuple[Bit, ...]]) -> list[tuple[Value, Value]]:
+    return [(a.value, b[0].value if b else C(0, 1)) for a, *b in pairs]

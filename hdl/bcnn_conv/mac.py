@@ -1,6 +1,6 @@
 """Products of a word of channels with the weights of several outputs, added up."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
@@ -72,7 +72,7 @@ class Mac(Component):
         if self._arithmetic == "binary":
             return {"count": unsigned(n.bit_length())}
         if self._arithmetic == "complex":
-            return {"re": unsigned((2 * n).bit_length()), "im": signed(n.bit_length() + 1)}
+            return complex_sums(n)
         low, high = bounds(Shape(self.channel_bits, self._signed))
         most = n * max(high, -low)
         part = narrowest(-most, most, True)
@@ -80,58 +80,32 @@ class Mac(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        inside = later(m, self.inside, self.latency - 1)
+        late = later(m, self.inside, self.latency - 1)
         if self._arithmetic == "integers":
-            self._integers(m, inside)
+            self._integers(m, late)
             return m
+        n = self._channels
         for p in range(self._outputs):
             weights = Value.cast(self.weights[p])
             if self._arithmetic == "binary":
-                self._binary(m, p, weights)
+                unit = Popcount(n, weighted=True, outside=n // 2, style=self._style)
+                m.d.comb += [
+                    unit.i.eq(self.word),
+                    unit.w.eq(weights),
+                    unit.inside.eq(self.inside),
+                    self.count[p].eq(unit.o),
+                ]
             else:
-                self._complex(m, p, weights, inside)
+                unit = ComplexProducts(n, self._style)
+                m.d.comb += [
+                    unit.x.eq(self.word),
+                    unit.w.eq(weights),
+                    unit.inside.eq(late),
+                    self.re[p].eq(unit.re),
+                    self.im[p].eq(unit.im),
+                ]
+            m.submodules[f"output_{p}"] = Repeated(unit, unit.key)
         return m
-
-    def _binary(self, m: Module, p: int, weights: Value) -> None:
-        n = self._channels
-        count = Popcount(n, weighted=True, outside=n // 2, style=self._style)
-        m.submodules[f"count_{p}"] = Repeated(count, count.key)
-        m.d.comb += [
-            count.i.eq(self.word),
-            count.w.eq(weights),
-            count.inside.eq(self.inside),
-            self.count[p].eq(count.o),
-        ]
-
-    def _complex(self, m: Module, p: int, weights: Value, inside: Value) -> None:
-        n, one, other = self._channels, [], []
-        for c in range(n):
-            x, w = self.word[2 * c : 2 * c + 2], weights[2 * c : 2 * c + 2]
-            u, v = self._turned(m, *x, *w)
-            one.append(u)
-            other.append(v)
-        counts = []
-        for name, bits in ("u", one), ("v", other):
-            count = Popcount(n, style=self._style)
-            m.submodules[f"{name}_{p}"] = Repeated(count, count.key)
-            m.d.comb += count.i.eq(Cat(bits))
-            counts.append(count.o)
-        u, v = counts
-        self._result(m, self.re[p], u + v, n, inside)
-        self._result(m, self.im[p], u - v, 0, inside)
-
-    def _turned(self, m: Module, re: Value, im: Value, w: Value, k: Value) -> tuple[Value, Value]:
-        """u and v of a product."""
-        if self._style != "xilinx":
-            return ~(w ^ Mux(k, re, im)), ~(w ^ Mux(k, ~im, re))
-        m.submodules += (
-            lut := Lut6x2(
-                (re, im, w, k),
-                lambda re, im, w, k: w == (re if k else im),
-                lambda re, im, w, k: w == (1 - im if k else re),
-            )
-        )
-        return lut.low, lut.high
 
     def _integers(self, m: Module, inside: Value) -> None:
         """Twice the sum of those with a weight of 1, less the sum of all."""
@@ -144,15 +118,7 @@ class Mac(Component):
             for part, name in enumerate(("re", "im")[: self._parts]):
                 chosen = [Mux(self.weights[p][c][part], x, 0) for c, x in enumerate(channels)]
                 twice = self._tree(m, chosen).shift_left(1)
-                self._result(m, getattr(self, name)[p], twice - all, 0, inside)
-
-    def _result(self, m: Module, port: Value, value: Value, outside: int, inside: Value) -> None:
-        """A register without a reset, so that a word outside is one."""
-        register = Signal(port.shape(), reset_less=True)
-        m.d.sync += register.eq(value)
-        with m.If(~inside):
-            m.d.sync += register.eq(outside)
-        m.d.comb += port.eq(register)
+                _result(m, getattr(self, name)[p], twice - all, 0, inside)
 
     def _tree(self, m: Module, numbers: list[Value]) -> Value:
         while len(numbers) > 1:
@@ -160,3 +126,60 @@ class Mac(Component):
             sums = [a + b for a, b in pairs] + numbers[len(numbers) & ~1 :]
             numbers = [later(m, number, 1) for number in sums]
         return numbers[0]
+
+
+class ComplexProducts(Component):
+    """``re`` and ``im`` of one output, for words ``x`` and weights ``w`` as :class:`Mac` has them.
+
+    ``inside`` comes with a word's counts, a cycle before the results.
+    """
+
+    def __init__(self, channels: int, style: Style):
+        self._channels = channels
+        self._style: Style = style
+        self.key = channels, style
+        """Equal ones are equal hardware."""
+        members = {"x": In(2 * channels), "w": In(2 * channels), "inside": In(1)}
+        sums = {name: Out(shape) for name, shape in complex_sums(channels).items()}
+        super().__init__({**members, **sums})
+
+    def elaborate(self, platform) -> Module:
+        m, n = Module(), self._channels
+        counts = {name: Popcount(n, style=self._style) for name in "uv"}
+        for name, count in counts.items():
+            m.submodules[name] = count
+        u, v = counts["u"], counts["v"]
+        for c in range(n):
+            x, w = self.x[2 * c : 2 * c + 2], self.w[2 * c : 2 * c + 2]
+            one, other = self._turned(m, *x, *w)
+            m.d.comb += [u.i[c].eq(one), v.i[c].eq(other)]
+        _result(m, self.re, u.o + v.o, n, self.inside)
+        _result(m, self.im, u.o - v.o, 0, self.inside)
+        return m
+
+    def _turned(self, m: Module, re: Value, im: Value, w: Value, k: Value) -> tuple[Value, Value]:
+        """u and v of a product."""
+        if self._style != "xilinx":
+            return ~(w ^ Mux(k, re, im)), ~(w ^ Mux(k, ~im, re))
+        lut = Lut6x2(
+            (re, im, w, k),
+            lambda re, im, w, k: w == (re if k else im),
+            lambda re, im, w, k: w == (1 - im if k else re),
+        )
+        m.submodules += lut
+        return lut.low, lut.high
+
+
+def complex_sums(channels: int) -> dict[str, Shape]:
+    """Of so many products."""
+    re, im = unsigned((2 * channels).bit_length()), signed(channels.bit_length() + 1)
+    return {"re": re, "im": im}
+
+
+def _result(m: Module, port: Value, value: Value, outside: int, inside: Value) -> None:
+    """A register, without a reset, so that what it holds of words ``outside`` costs nothing."""
+    register = Signal(port.shape(), reset_less=True)
+    m.d.sync += register.eq(value)
+    with m.If(~inside):
+        m.d.sync += register.eq(outside)
+    m.d.comb += port.eq(register)
