@@ -1,26 +1,21 @@
 """Whole binary complex networks, pruned: how often frames come, and how busy lanes are."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from torch import nn
 
-from ..models.bcnn import folds, lowering, plan
+from ..models.bcnn import folds, lowering, nets, plan
 from ..models.bcnn.config import BcnnConfig
+from ..models.bcnn.convert import convert
 from ..models.bcnn.files import save
-from ..models.bcnn.network import Network, Node
+from ..models.bcnn.network import Network
 from ..models.bcnn.operations import (
-    Add,
-    Bias,
-    Convolution,
     Input,
-    Kind,
-    MaxPool,
-    Operation,
-    Sum,
-    Threshold,
 )
 from ..models.bcnn.stages import Stage
 from ..models.bcnn.timing import Timeline
@@ -38,22 +33,36 @@ class Case:
     """A network of the paper's."""
 
     name: str
-    network: Network
-    """Dense; its weights do not matter."""
+    make: Callable[[nets.Sort], nn.Module]
     interval: int
     """Cycles at 200 MHz that the paper's frames are apart."""
     rate: int
     """Its frames a second."""
-    shares: dict[str, float]
-    """What is kept of layers that are not pruned like the others."""
+    first: float
+    """What is kept of the first layer's weights; of the last one's all are."""
+
+    @cached_property
+    def network(self) -> Network:
+        """Dense and not trained: its weights do not matter."""
+        return convert(self.make("complex").eval(), Input((32, 32, 3)))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of layers that are not pruned like the others."""
+        first, *_, last = plan.layers_of(self.network)
+        return {first.name: self.first, last.name: 1}
+
+
+CASES = (
+    # All of its first layer would be more products than a network pruned 20x has.
+    Case("complex NIN-Net", nets.nin, 34_000, 5_882, 0.2),
+    Case("complex ResNet-18", nets.resnet18, 40_500, 4_938, 1),
+)
 
 
 def frame_rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Iterator[Row]:
     """Cycles of pruned networks beside dense ones', intervals beside the paper's."""
-    for case in (
-        Case("complex NIN-Net", nin(), 34_000, 5_882, {"conv1": 0.2, "conv9": 1}),
-        Case("complex ResNet-18", resnet18(), 40_500, 4_938, {"conv1": 1, "scores": 1}),
-    ):
+    for case in CASES:
         progress(f"{case.name}: pruned, folded and timed")
         network = yield from _formula(case, pictures)
         if not quick:
@@ -73,13 +82,12 @@ def _formula(case: Case, pictures: Path | None) -> Generator[Row, None, Network]
     lanes = sum(stage.lanes for stage in stages if isinstance(stage, Stage))
     what = f"{case.name}, 32 x 32 pixels, pruned {RATIO}x"
     left = {y.name: pruned[y.name].kept * _product(pruned[y.name].block) for y in layers}
-    exempt = ", ".join(f"{share:.0%} of {name}" for name, share in case.shares.items())
     for kind, weight in (("weights", lambda y: 1), ("products", lambda y: y.pixels)):
         dense = sum(y.weights * weight(y) for y in layers)
         kept = sum(left[y.name] * weight(y) for y in layers)
         yield Row(
             f"{case.name}: {kind}, dense over pruned", dense / kept, Bar(">=", RATIO),
-            f"{dense:,} and {kept:,}; blocks of a cycle's weights; kept: {exempt}",
+            f"{dense:,} and {kept:,}; {case.first:.0%} of the first layer and all of the last kept",
         )  # fmt: skip
     best = _shortest(case.network, layers, lanes)
     busy = sum(y.weights * y.pixels for y in layers) / lanes
@@ -89,8 +97,8 @@ def _formula(case: Case, pictures: Path | None) -> Generator[Row, None, Network]
             f"{which}", cycles / timeline.interval, Bar(">=", 18), f"{cycles:,.0f}, dense",
         )  # fmt: skip
     yield Row(
-        f"{what}: cycles from frame to frame, {lanes} complex lanes", timeline.interval,
-        Bar("<=", case.interval), _PEER.format(case.rate, case.interval),
+        f"{what}: cycles from frame to frame, {lanes} lanes, all but the last layer's complex",
+        timeline.interval, Bar("<=", case.interval), _PEER.format(case.rate, case.interval),
     )  # fmt: skip
     yield Row(
         f"{what}: mean utilisation of lanes", timeline.utilisation, Bar(">=", 0.9),
@@ -184,71 +192,3 @@ def _draw(case: Case, timeline: Timeline, folder: Path) -> None:
         },
     )
     _bars.draw(bars, folder, f"bcnn_frames_{case.name.split()[-1].lower().replace('-', '_')}")
-
-
-class _Nodes:
-    """A network in the making; weights are all 1."""
-
-    def __init__(self):
-        self.nodes: list[Node] = []
-        self.kinds: list[Kind] = []
-        self.put("pixels", Input((32, 32, 3)))
-
-    def put(self, name: str, operation: Operation, *sources: int) -> int:
-        """Behind the last node where no sources are named; returns its place."""
-        sources = sources or ((len(self.nodes) - 1,) if self.nodes else ())
-        kinds = [self.kinds[source] for source in sources]
-        self.kinds.append(operation.result(*kinds))  # type: ignore[call-arg]
-        self.nodes.append(Node(name, operation, sources))
-        return len(self.nodes) - 1
-
-    def sums(self, name: str, outputs: int, size: int, source: int = -1, stride: int = 1) -> int:
-        source %= len(self.nodes)
-        weights = np.ones((outputs, size, size, self.kinds[source].channels, 2), np.int8)
-        padding = size // 2
-        return self.put(name, Convolution(weights, (stride, stride), (padding, padding)), source)
-
-    def bits(self, name: str) -> int:
-        zeros = np.zeros((self.kinds[-1].channels, 2), int)
-        return self.put(name, Threshold(zeros, zeros.astype(bool)))
-
-    def scores(self) -> Network:
-        """The last sums, of all pixels."""
-        self.put("sum", Sum())
-        self.put("biases", Bias(np.zeros((self.kinds[-1].channels, 2), int)))
-        return Network(tuple(self.nodes))
-
-
-def nin() -> Network:
-    """Network in Network for CIFAR-10, complex."""
-    net = _Nodes()
-    layers = ((192, 5), (160, 1), (96, 1), (192, 5), (192, 1), (192, 1), (192, 3), (192, 1))
-    for n, (outputs, size) in enumerate(layers, 1):
-        net.sums(f"conv{n}", outputs, size)
-        net.bits(f"bits{n}")
-        if n in (3, 6):
-            net.put(f"pool{n}", MaxPool((3, 3), (2, 2), (1, 1)))
-    net.sums("conv9", 10, 1)
-    return net.scores()
-
-
-def resnet18() -> Network:
-    """ResNet-18 for CIFAR-10, complex: shortcuts of bits, projections where channels double."""
-    net = _Nodes()
-    net.sums("conv1", 64, 3)
-    net.bits("bits1")
-    for step, outputs in enumerate((64, 128, 256, 512), 1):
-        for block in "ab":
-            start, name = len(net.nodes) - 1, f"{step}{block}"
-            halve = net.kinds[start].channels != outputs
-            net.sums(f"conv{name}1", outputs, 3, stride=1 + halve)
-            net.bits(f"bits{name}1")
-            sums = net.sums(f"conv{name}2", outputs, 3)
-            if halve:
-                other = net.sums(f"side{name}", outputs, 1, start, stride=2)
-                net.put(f"add{name}", Add(), sums, other)
-            else:
-                net.put(f"add{name}", Add((8,)), sums, start)
-            net.bits(f"bits{name}2")
-    net.sums("scores", 10, 1)
-    return net.scores()

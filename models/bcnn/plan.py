@@ -210,8 +210,16 @@ def _blocks(
 ) -> dict[str, Pruned]:
     """The folds of so many lanes whose neighbours fit best."""
     place = {layer.name: n for n, stage in enumerate(stages, 1) for layer in stage.layers}
+    outputs = {layer.name: layer.outputs for layer in layers}
     reading = [
-        Edge(place.get(source, 0), place[layer.name], 2, shortcut=shortcut)
+        # Parts of complex bits, where a layer reads twice the channels.
+        Edge(
+            place.get(source, 0),
+            place[layer.name],
+            2,
+            1 if shortcut else layer.channels // outputs.get(source, layer.channels),
+            shortcut,
+        )
         for layer in layers
         for shortcut, sources in ((False, (layer.source,)), (True, layer.shortcuts))
         for source in sources
