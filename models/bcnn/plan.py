@@ -6,7 +6,7 @@ are larger keeps more.  They are chosen so that the whole network keeps one ``ra
 weights and of its products, every stage about the same share.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
@@ -109,7 +109,9 @@ def plan(
     return _blocks(layers, stages, chosen, interval)
 
 
-def _fill(taken: list[int], choices: "list[list[_Choice]]", fits) -> None:
+def _fill(
+    taken: list[int], choices: "list[list[_Choice]]", fits: Callable[[list[int]], bool]
+) -> None:
     """Spends what is left on the stages that keep the least share, as long as it fits."""
     while True:
         order = sorted(range(len(taken)), key=lambda n: choices[n][taken[n]].share)
