@@ -6,14 +6,20 @@ from amaranth.lib.wiring import Component, In, Out
 from ..lib.memory import Ram
 from .flow import Entry
 
-_BLOCK_ROWS = 512
-"""Up to so many rows a power of two costs no more block RAM, and addresses wrap by themselves."""
+_BLOCK_ROWS = 1024
+"""Up to so many rows, however wide, a power of two costs no more block RAM of ECP5 or Xilinx."""
+
+_BLOCK_BITS = 16384
+"""Nor does it where all of them are in one."""
 
 
-def rows(depth: int) -> int:
-    """Those of a ring that holds ``depth`` words at least."""
+def rows(depth: int, bits: int) -> int:
+    """Those of a ring that holds ``depth`` words of so many bits at least.
+
+    A power of two where it costs nothing, for then addresses wrap by themselves.
+    """
     power = 1 << (max(depth, 2) - 1).bit_length()
-    return power if power <= _BLOCK_ROWS else depth
+    return power if power <= _BLOCK_ROWS or power * bits <= _BLOCK_BITS else depth
 
 
 def following(address: Value, step: int, count: int) -> Value:

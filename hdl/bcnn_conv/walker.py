@@ -28,7 +28,9 @@ class Walker(Component):
 
     def __init__(self, stage: Stage, depths: Sequence[int]):
         self._stage = stage
-        self._rows = [rows(depth) for depth in depths]
+        self._rows = [
+            rows(depth, feed.word_bits) for depth, feed in zip(depths, stage.feeds, strict=True)
+        ]
         feeds = {f"feed{n}": In(Entry(feed.word_bits)) for n, feed in enumerate(stage.feeds)}
         super().__init__({"start": In(1), **feeds, "o": Out(Words(stage))})
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.sim import Simulator
-from thresher.hdl.bcnn_conv import ring
+from thresher.hdl.bcnn_conv import ring, walker
 from thresher.hdl.bcnn_conv.gear import Gear
 from thresher.hdl.bcnn_conv.pool import Pool
 from thresher.hdl.bcnn_conv.walker import Walker
@@ -71,7 +71,7 @@ def test_words_of_taps(timeline, place, monkeypatch):
     stage = timeline.stages[place]
     rng = np.random.default_rng([timeline.interval, place])
     if place % 2:
-        monkeypatch.setattr(ring, "_BLOCK_ROWS", 2)
+        monkeypatch.setattr(walker, "rows", lambda depth, bits: max(depth, 2))
     depths = [
         depth + int(rng.integers(3)) * int(rng.integers(2)) for depth in timeline.depths[place]
     ]
@@ -126,6 +126,15 @@ def test_words_of_taps(timeline, place, monkeypatch):
         await ctx.tick()
 
     run(reset.whole, bench)
+
+
+def test_rings_are_powers_of_two_where_that_is_free():
+    """Of one block RAM, or of any number that are not deeper than they would be anyway."""
+    assert [ring.rows(depth, 64) for depth in (1, 2, 3, 600, 1024, 1025)] == [
+        2, 2, 4, 1024, 1024, 1025,
+    ]  # fmt: skip
+    assert [ring.rows(depth, 4) for depth in (2049, 4096, 4097)] == [4096, 4096, 4097]
+    assert ring.rows(9000, 1) == 16384
 
 
 class ResetSignalled:
