@@ -2,7 +2,9 @@
 """What products of bits, real and complex, take of a device, as rows."""
 
 from collections.abc import Iterator
+from itertools import product
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Value
 from amaranth.lib.wiring import Component, In, Out
 
@@ -10,8 +12,13 @@ from ..fpga.devices import device
 from ..fpga.nextpnr import place_and_route
 from ..fpga.yosys import Synthesis, synthesise
 from ..hdl.bcnn_conv.mac import Mac
+from ..hdl.bcnn_conv.pipeline import Pipeline
 from ..hdl.bcnn_conv.popcount import Popcount, Style
-from ..models.bcnn.stages import Arithmetic
+from ..models.bcnn.drawn import random_convolution, random_threshold
+from ..models.bcnn.network import Network, Node
+from ..models.bcnn.operations import Input
+from ..models.bcnn.stages import Arithmetic, Fold
+from ..models.windows import Windows
 from .report import Bar, Progress, Row
 
 DEVICES: dict[str, Style] = {"xc7": "xilinx", "ecp5-25k": "ecp5"}
@@ -22,6 +29,8 @@ SIZES = (64, 8, 16, 32, 128, 256)
 """Bits of a word, or complex channels; the first has bars."""
 XNOR = {"xc7": Bar("<=", 1.0), "ecp5-25k": Bar("<=", 2.0)}
 COMPLEX = {"xc7": Bar("<=", 3.0), "ecp5-25k": Bar("<=", 6.0)}
+CORE_FOLD = 16, 64
+CORES = "FINN's whole cores: 4.5 (LFC) to 11.5 (CNV) a real lane"
 PEERS = {
     ("agreeing", "xc7"): {
         32: "FINN's compressor: 30 LUT6 (0.94)",
@@ -66,6 +75,7 @@ def area_rows(quick: bool, progress: Progress) -> Iterator[Row]:
         what = f"complex products of {n} channels by two popcounts in generic style, on {name}"
         yield from _unit(what, Mac("complex", 1, n), n, name, None, None, progress)
     yield from _clocks(quick, progress)
+    yield from _cores(quick, progress)
 
 
 def _unit(
@@ -104,6 +114,37 @@ def _clocks(quick: bool, progress: Progress) -> Iterator[Row]:
         yield Row(what, round(fastest, 1), Bar(">=", 200))
 
 
+def _cores(quick: bool, progress: Progress) -> Iterator[Row]:
+    """A whole pipeline of one layer, memories of weights and words, thresholds, streams and all."""
+    outputs, channels = CORE_FOLD
+    for complex, (name, style) in product((False, True), DEVICES.items()):
+        kind = "complex" if complex else "real"
+        what = f"a whole core of a {kind} layer, {outputs} x {channels} lanes, on {name}"
+        what = f"{what}: {LUTS[name]} a lane"
+        if quick:
+            yield Row.skip(what, "synthesis takes minutes; run with --full", reference=CORES)
+            continue
+        progress(what)
+        network = one_layer(complex)
+        core = Pipeline(network, {"sums": Fold(outputs, channels)}, style=style)
+        found = synthesise(core, device(name), apart=True).resources
+        luts = found.lut + found.lutram
+        yield Row(what, round(luts / core.lanes, 2), reference=CORES)
+        all = f"{luts:,} {LUTS[name]}, {found.carry:,} {CARRIES[name]}, {found.ff:,} FF"
+        yield Row(f"{what.split(':')[0]}: all there is", f"{all}, {found.bram} BRAM")
+
+
+def one_layer(complex: bool) -> Network:
+    """64 channels of 8 x 8 pixels, windows of 3 x 3, 64 outputs with thresholds; all random."""
+    rng = np.random.default_rng(0)
+    source = Input((8, 8, 64), bits=1, complex=complex)
+    windows = Windows((3, 3), padding=(1, 1))
+    sums = random_convolution(rng, source.result(), 64, windows, complex=complex)
+    bits = random_threshold(rng, sums.result(source.result()), 9 * 64)
+    nodes = Node("x", source), Node("sums", sums, (0,)), Node("bits", bits, (1,))
+    return Network(nodes)
+
+
 class FourPopcounts(Component):
     """Complex products as they are defined: four counts of agreeing bits, by pairs in one tree.
 
@@ -133,7 +174,7 @@ class Registered(Component):
 
     def __init__(self, unit: Component):
         self._unit = unit
-        super().__init__(unit.signature.members)
+        super().__init__(dict(unit.signature.members.items()))
 
     def elaborate(self, platform) -> Module:
         m = Module()

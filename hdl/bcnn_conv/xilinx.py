@@ -24,8 +24,6 @@ Columns = list[list[T]]
 
 PRODUCTS = 6
 """That a row of look-up tables adds, two in each."""
-LEVELS = 4
-"""Of chains before the last, at the most."""
 
 
 class Rule(NamedTuple):
@@ -95,20 +93,19 @@ def level(heights: tuple[int, ...], rule: Rule) -> tuple[tuple[int, ...], int]:
 
 
 @lru_cache(maxsize=1 << 16)
-def plan(
-    heights: tuple[int, ...], width: int, levels: int = LEVELS
-) -> tuple[int, tuple[Rule, ...]]:
-    """The look-up tables and the levels of a sum of ``width`` bits, with fewest of both."""
+def plan(heights: tuple[int, ...], width: int, levels: int) -> tuple[int, tuple[Rule, ...]] | None:
+    """Look-up tables and levels of a sum of ``width`` bits, the fewest of both, in that order, and
+    at most so many levels before the last chain; None where these are too few."""
     found: list[tuple[int, tuple[Rule, ...]]] = []
     if max(heights) <= 3:
         single = next((n for n, height in enumerate(heights) if height > 1), width)
         found.append((width - single, ()))
     for rule in RULES if levels else ():
         after, cost = level(heights, rule)
-        if cost:
-            rest, rules = plan(after, width, levels - 1)
-            found.append((cost + rest, (rule, *rules)))
-    return min(found, key=lambda f: (f[0], len(f[1])), default=(1 << 30, ()))
+        rest = plan(after, width, levels - 1) if cost else None
+        if rest is not None:
+            found.append((cost + rest[0], (rule, *rest[1])))
+    return min(found, key=lambda f: (f[0], len(f[1])), default=None)
 
 
 def count(m: Module, lanes: Sequence[Bit], cycles: int) -> Value:
@@ -117,7 +114,9 @@ def count(m: Module, lanes: Sequence[Bit], cycles: int) -> Value:
     products = len(lanes) > 1 and any(len(lane.signals) > 1 for lane in lanes)
     columns: Columns[Value] = [[lane.value for lane in lanes]]
     heights = (-(-len(lanes) // PRODUCTS), -(-len(lanes) // 2)) if products else (len(lanes),)
-    rules = plan(heights, width)[1]
+    planned = plan(heights, width, width // 2 + 1)
+    assert planned is not None  # a level leaves about three bits of seven
+    rules = planned[1]
     last, now = len(rules) + products, 0
     for step in range(last + 1):
         then = step * (cycles - 1) // last if last else cycles - 1

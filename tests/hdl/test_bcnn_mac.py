@@ -10,6 +10,7 @@ from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
 from thresher.hdl.bcnn_conv.mac import Mac
 from thresher.hdl.bcnn_conv.popcount import Popcount
+from thresher.hdl.bcnn_conv.xilinx import plan
 from thresher.hdl.verilog import emit
 from thresher.models.bcnn.latency import mac_latency
 from thresher.sim import Session
@@ -165,6 +166,16 @@ def test_cells_in_verilator():
             session.tick(both.latency)
             agree = 23 - (i ^ w).bit_count()
             assert session["o_0"] == session["o_1"] == agree
+
+
+@pytest.mark.parametrize("bits", [3, 64, 255, 492, 1024])
+def test_plans_of_chains(bits):
+    """Of Xilinx' chains there are always enough levels, and seven bits take two look-up tables."""
+    cost, rules = plan((bits,), bits.bit_length(), bits.bit_length() // 2 + 1)
+    assert cost <= 0.6 * bits + 1
+    assert len(rules) <= bits.bit_length() // 2 + 1
+    assert plan((7,), 3, 1)[0] == 2
+    assert plan((64,), 7, 1) is None
 
 
 def test_latencies():
