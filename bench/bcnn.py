@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ._bcnn_area import area_rows
 from ._bcnn_frames import frame_rows
 from ._bcnn_models import model_rows
+from ._bcnn_proofs import proofs_rows
 from ._bcnn_rtl import rtl_rows
 from ._bcnn_silicon import silicon_rows
 from .report import Progress, Row
@@ -16,3 +18,5 @@ def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Itera
     yield from model_rows(quick, progress)
     yield from frame_rows(quick, progress, pictures)
     yield from rtl_rows(quick, progress)
+    yield from proofs_rows(quick, progress)
+    yield from area_rows(quick, progress)
