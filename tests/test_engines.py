@@ -16,6 +16,8 @@ from thresher.sim import simulate
 STALLS = [("none", "both")] + [
     (kind, where) for kind in ("random", "alternate") for where in ("inputs", "outputs", "both")
 ]
+LARGE = ("fast_sclf", "nm_array")
+"""Engines whose simulators take longest to be made."""
 WORKLOADS = [(name, workload) for name in ENGINES for workload in engine(name).workloads]
 
 
@@ -26,14 +28,16 @@ def test_workloads(name, workload):
     hold(name, _small(name), workload, samples=1, stall="random", reset_at=50, seed=1)
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [(name, seed) for name in ENGINES for seed in range(2) if not (seed and name in LARGE)],
+)
 def test_random_configurations(name, seed):
     stress(name, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 80))
+@pytest.mark.parametrize("seed", range(1, 80))
 @pytest.mark.parametrize("name", ENGINES)
 def test_more_random_configurations(name, seed):
     """With the above over a thousand configurations and inputs."""

@@ -8,7 +8,7 @@ from thresher.fpga.resources import Resources
 from thresher.fpga.results import Cost, Duration, Results, changes, measure
 from thresher.hdl.engine import ENGINES
 
-LARGE = ("nm_array", "wuve", "amu_network")
+LARGE = ("nm_array", "wuve", "amu_network", "fast_sclf", "step_grand")
 PAGE = Path(__file__).parents[2] / "fpga" / "RESULTS.md"
 
 MADE_UP = Results(
@@ -66,7 +66,7 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     "name",
     [
-        # Floating-point units and tables take longest.
+        # Floating-point units, tables and sorters take longest.
         pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
         for name in ENGINES
     ],

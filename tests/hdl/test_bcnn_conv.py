@@ -116,7 +116,7 @@ def test_room_is_for_whole_frames():
     ("network", "how"),
     [
         (chain(1, 5, 4, 4), {"lanes": 64}),
-        (residual(2), {"lanes": 800}),
+        (residual(2, 8, (8, 16)), {"lanes": 300}),
         (chain(3, 4, 4, 4), {"interval": 2000, "lanes_in": 1}),
     ],
     ids=["chain", "residual", "slow"],
