@@ -10,8 +10,8 @@ others shrink.
 *Channels* go where all blocks that read them do: then nobody needs the blocks that make them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import torch
@@ -28,19 +28,17 @@ def blocks_of(layer: Binary, block: Pair) -> int:
         raise ValueError(
             f"blocks of {block} do not divide {layer.outputs} outputs and {layer.channels} channels"
         )
-    return layer.weight[..., 0].numel() // prod(block) if layer.complex else (
-        layer.weight.numel() // prod(block)
-    )  # fmt: skip
+    return layer.kept.numel() // prod(block)
 
 
-def evenly(module: nn.Module, ratio: float, block: Pair, spare: tuple[str, ...] = ()) -> dict[
-    str, Pruned
-]:  # fmt: skip
+def evenly(
+    module: nn.Module, ratio: float, block: Pair, spare: Collection[str] = ()
+) -> dict[str, Pruned]:
     """A plan that keeps one ``ratio``-th of all weights, the same share of each layer but those in
     ``spare``, of which all are kept.
 
     ``block`` becomes smaller where it does not divide a layer.  Raises :class:`ValueError` where
-    those that are spared are too many.
+    those that are spared are too many, or a row of blocks would be left without any.
     """
     layers = _layers(module)
     count = {name: layer.outputs * layer.channels * prod(layer.size) for name, layer in layers}
@@ -53,8 +51,13 @@ def evenly(module: nn.Module, ratio: float, block: Pair, spare: tuple[str, ...] 
     for name, layer in layers:
         own = _largest(layer.outputs, block[0]), _largest(layer.channels, block[1])
         total = blocks_of(layer, own)
-        number = total if name in kept else max(int(share * total), layer.outputs // own[0])
-        found[name] = Pruned(own, min(number, total), total)
+        number = total if name in kept else min(int(share * total), total)
+        if number < layer.outputs // own[0]:
+            raise ValueError(
+                f"{name}: {share:.3f} of {total} blocks of {own} are fewer than one for each "
+                f"{own[0]} outputs; take blocks of fewer channels, or more channels"
+            )
+        found[name] = Pruned(own, number, total)
     return found
 
 
@@ -78,7 +81,9 @@ class Pruner:
     begin: float = 0.1
     """Of the training, from 0 to 1: until then all is kept."""
     end: float = 0.6
-    """From then on all that is to be pruned is, and the rest settles."""
+    """From then on all that is to be pruned is; masks stay, and the rest settles."""
+    met: bool = field(default=False, init=False)
+    """Whether the plan is."""
 
     def __post_init__(self) -> None:
         layers = dict(_layers(self.module))
@@ -88,18 +93,16 @@ class Pruner:
                 f"{', '.join(layers)}"
             )
         for name, pruned in self.plan.items():
-            total, rows = blocks_of(layers[name], pruned.block), layers[name].outputs
-            rows //= pruned.block[0]
-            if not rows <= pruned.kept <= total:
-                raise ValueError(
-                    f"{name}: {pruned.kept} of {total} blocks; keep at least {rows}, one for each "
-                    f"{pruned.block[0]} outputs"
-                )
+            total = blocks_of(layers[name], pruned.block)
+            if not 1 <= pruned.kept <= total:
+                raise ValueError(f"{name}: {pruned.kept} of {total} blocks; keep 1 to {total}")
             if pruned.kept < total:
                 layers[name].block = pruned.block
 
     def step(self, progress: float) -> None:
         """To be called often, with how much of the training is done, from 0 to 1."""
+        if self.met:
+            return
         done = min(max((progress - self.begin) / max(self.end - self.begin, 1e-9), 0.0), 1.0)
         layers = dict(_layers(self.module))
         for name, pruned in self.plan.items():
@@ -107,6 +110,7 @@ class Pruner:
             keep = round(pruned.kept + (total - pruned.kept) * (1 - done) ** 3)
             if keep < total:
                 layer.prune(strongest(layer, keep))
+        self.met = done == 1
 
 
 def strongest(layer: Binary, keep: int) -> Tensor:
@@ -158,7 +162,8 @@ def drop_channels(reader: Binary, source: Binary, share: float) -> int:
     kept[:, gone] = False
     reader.prune(kept)
     made = _blocks_kept(source)
-    made[(gone[:, None] * (columns // rows) + torch.arange(columns // rows)).flatten()] = False
+    each = columns // rows
+    made[(gone[:, None] * each + torch.arange(each, device=gone.device)).flatten()] = False
     source.prune(made)
     return len(gone)
 

@@ -4,10 +4,11 @@ Latent weights learn by Adam with a rate that falls as a cosine; they are kept i
 can still change.  Weight decay would only pull them to where they flip by chance.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,32 +40,30 @@ class Recipe:
     epochs: int = 40
     batch: int = 32
     rate: float = 1e-2
-    """Of Adam, at the beginning."""
+    """Of Adam, at the beginning.  Floating point likes less: a fifth."""
+    prunings: int = 4
+    """How often in an epoch masks are chosen anew."""
 
 
-def digits() -> tuple[Images, Images]:
-    """scikit-learn's digits, 8 x 8 integers from 0 to 16: 1,297 to train with, 500 to test with.
-
-    Raises :class:`..data.MissingData`.
-    """
-    pixels, labels = data.digits()
-    return _split(pixels.reshape(-1, 1, 8, 8), labels, 500)
+def digits(seed: int = 0) -> tuple[Images, Images]:
+    """scikit-learn's digits, 8 x 8 integers from 0 to 16: 1,297 to train with, 500 to test with,
+    drawn by the seed.  Raises :class:`..data.MissingData`."""
+    return _split(*data.digits(), 1297, seed)
 
 
-def mnist(train: int = 8000, fetch: bool = False) -> tuple[Images, Images]:
-    """MNIST's test set, 28 x 28 integers from 0 to 255: ``train`` to train with, the others to
-    test with.  Raises :class:`..data.MissingData`."""
-    pixels, labels = data.mnist(fetch)
-    return _split(pixels.reshape(-1, 1, 28, 28), labels, len(labels) - train)
+def mnist(seed: int = 0, count: int = 8000) -> tuple[Images, Images]:
+    """MNIST's test set, 28 x 28 integers from 0 to 255: ``count`` images to train with, drawn by
+    the seed, the others to test with.  Raises :class:`..data.MissingData`."""
+    return _split(*data.mnist(), count, seed)
 
 
-def _split(pixels, labels, test: int) -> tuple[Images, Images]:
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    images = Images(torch.from_numpy(pixels.copy()).float(), torch.from_numpy(labels)).of(
-        slice(None)
-    )
-    images = Images(images.images[order], images.labels[order])
-    return images.of(slice(test, None)), images.of(slice(0, test))
+def _split(pixels: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Images, Images]:
+    """``count`` of all images, and the others."""
+    side = math.isqrt(pixels.shape[1])
+    images = torch.from_numpy(pixels.astype(np.float32)).reshape(-1, 1, side, side)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    every = Images(images[order], torch.from_numpy(labels)[order])
+    return every.of(slice(0, count)), every.of(slice(count, None))
 
 
 def train(
@@ -79,9 +78,12 @@ def train(
 ) -> nn.Module:
     """A module that ``make`` gives, trained; in evaluation mode, on the CPU.
 
-    The same for the same seed on the same device.  ``prune`` gives what prunes the module on the
-    way; ``start`` a trained module of the same kind whose weights are where this begins.
+    The same for the same seed on the same device.  Raises :class:`ValueError` where there are fewer
+    images than a batch has.  ``prune`` gives what prunes the module on the way; ``start`` a trained
+    module of the same kind whose weights are where this begins.
     """
+    if len(images) < recipe.batch:
+        raise ValueError(f"{len(images)} images are no batch of {recipe.batch}; take fewer in one")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = make()
@@ -92,21 +94,24 @@ def train(
         x, labels = images.images.to(device), images.labels.to(device)
         optimiser = torch.optim.Adam(module.parameters(), lr=recipe.rate)
         batches = len(labels) // recipe.batch
-        steps = recipe.epochs * batches
+        steps, every = recipe.epochs * batches, max(batches // recipe.prunings, 1)
+        order = torch.empty(0)
         for step in range(steps):
-            if step % batches == 0:
+            progress, batch = step / steps, step % batches
+            if batch == 0:
                 order = torch.randperm(len(labels)).to(device)
-                if pruner:
-                    pruner.step(step / steps)
-            progress = step / steps
+            if pruner and step % every == 0:
+                pruner.step(progress)
             for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * (1 + cos(pi * progress)) / 2
-            chosen = order[step % batches * recipe.batch :][: recipe.batch]  # pyright: ignore
+                group["lr"] = recipe.rate * (1 + math.cos(math.pi * progress)) / 2
+            chosen = order[batch * recipe.batch :][: recipe.batch]
             loss = functional.cross_entropy(module(x[chosen]), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             clip(module)
+        if pruner:
+            pruner.step(1.0)
         return module.eval().cpu()
 
 
