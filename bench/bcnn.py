@@ -1,4 +1,4 @@
-"""Binary networks: trained ones beside silicon and PyTorch, pruned ones, RTL, proofs and areas."""
+"""Binary networks: silicon and PyTorch beside them, pruning, RTL, proofs, training and areas."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from ._bcnn_models import model_rows
 from ._bcnn_proofs import proofs_rows
 from ._bcnn_rtl import rtl_rows
 from ._bcnn_silicon import silicon_rows
+from ._bcnn_training import training_rows
 from .report import Progress, Row
 
 
@@ -19,4 +20,5 @@ def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Itera
     yield from frame_rows(quick, progress, pictures)
     yield from rtl_rows(quick, progress)
     yield from proofs_rows(quick, progress)
+    yield from training_rows(quick, progress)
     yield from area_rows(quick, progress)

@@ -65,6 +65,9 @@ class Binary(nn.Module):
 
     kept: Tensor
     """bool [outputs, channels, height, width]: False where pruned."""
+    exploring: bool = False
+    """In training, gradients reach pruned weights as if these were there: so they learn what they
+    would be worth."""
 
     def __init__(
         self,
@@ -133,7 +136,11 @@ class Binary(nn.Module):
 
     def binary(self) -> Tensor:
         """1 and -1, and 0 where pruned: [outputs, channels, height, width], or [..., 2]."""
-        return binarise(self.weight) * (self.kept[..., None] if self.complex else self.kept)
+        kept = self.kept[..., None] if self.complex else self.kept
+        weight = binarise(self.weight)
+        if self.exploring and self.training:
+            return weight * kept + (weight - weight.detach()) * ~kept
+        return weight * kept
 
     def real(self) -> Tensor:
         """:meth:`binary` as real weights of parts: [(2) outputs, (2) channels, height, width]."""

@@ -108,6 +108,7 @@ class Pruner:
         for name, pruned in self.plan.items():
             layer, total = layers[name], blocks_of(layers[name], pruned.block)
             keep = round(pruned.kept + (total - pruned.kept) * (1 - done) ** 3)
+            layer.exploring = 0 < done < 1
             if keep < total:
                 layer.prune(strongest(layer, keep))
         self.met = done == 1
