@@ -1,5 +1,6 @@
 """Place and route of a small multiply-accumulate, and the path that limits it."""
 
+import json
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_errors_of_nextpnr(monkeypatch, tmp_path, log, kind, message):
     monkeypatch.setattr(tools, "version", lambda package: "1")
     with pytest.raises(kind, match=message):
         place_and_route(replace(mapped, device=device("gowin-9k")))
+
+
+@pytest.mark.parametrize("name", ["ecp5-25k", "ice40-hx8k", "xc7"])
+def test_modules_apart_share_nothing(name):
+    inside = "module part(input [7:0] a, b, output [7:0] q); assign q = a ^ b ^ (a << 1); endmodule"
+    twice = "part one(a, b, p); part two(a, b, q);"
+    ports = "module top(input [7:0] a, b, output [7:0] p, q);"
+    source = f"{inside}\n{ports} {twice} endmodule"
+    flat = synthesise(source, device(name)).resources
+    apart = synthesise(source, device(name), apart=True)
+    assert apart.resources.lut == 2 * flat.lut > 0
+    assert "part" not in json.loads(apart.netlist)["modules"]  # it is flat in the end
 
 
 def test_errors(monkeypatch):
