@@ -177,8 +177,9 @@ def _plain(value: Any) -> Any:
 
 
 def _names() -> list[str]:
-    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if name != "report" and not name.startswith("_"))
+    found = pkgutil.iter_modules([str(Path(__file__).parent)])
+    names = (module.name for module in found if not module.ispkg)  # packages are libraries
+    return sorted(name for name in names if name != "report" and not name.startswith("_"))
 
 
 def _summary(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Design-space exploration: sweeps of configurations through stages, fronts, reports."""

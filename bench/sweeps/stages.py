@@ -1,0 +1,90 @@
+"""What can be found out about a configuration, the cheapest first."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from ...hdl import cache
+from ...hdl.engine import Engine
+from ...models.config import EngineConfig
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One way of finding out figures of a configuration.
+
+    Pickles, so that workers can be told of it.
+    """
+
+    name: str
+    """``estimate``, ``map``, ``simulate``, ``synthesise``, ``layout``, or a user's own."""
+    gives: tuple[str, ...]
+    """The figures that :meth:`run` returns; it may return more."""
+
+    def check(self, engine: Engine[Any]) -> None:
+        """Raises :class:`ValueError`, with what it has, where ``engine`` lacks this stage, and
+        :class:`ModuleNotFoundError`, with what to install, where its tools are missing."""
+        ...
+
+    def key(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """A hash of everything that the figures depend on: the RTL, versions of the tools, the
+        workload, the stage's own settings."""
+        ...
+
+    def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
+        """The figures, numbers or text in JSON's types; raises what the tools raise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A stage of the user's own: a function of the configuration."""
+
+    name: str
+    function: str
+    """``package.module:callable``, called with the configuration; returns figures by name."""
+    gives: tuple[str, ...]
+    version: str = ""
+    """To be changed whenever the function gives other figures."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Given besides the configuration."""
+
+    def resolve(self) -> Callable[..., Mapping[str, Any]]:
+        """The function; raises :class:`ValueError` where there is none."""
+        module, _, name = self.function.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"stage {self.name!r}: {self.function!r} is no package.module:callable ({error})"
+            ) from error
+
+    def check(self, engine: Engine[Any]) -> None:
+        """See :class:`Stage`."""
+        self.resolve()
+
+    def key(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """See :class:`Stage`; the function's code is not looked at, :attr:`version` is."""
+        return cache.key(
+            "measure", self.function, self.version, repr(sorted(self.arguments.items())),
+            engine.name, config.model_dump_json(),
+        )  # fmt: skip
+
+    def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
+        """See :class:`Stage`."""
+        return self.resolve()(config, **self.arguments)
+
+
+def check(stages: Sequence[Stage], engine: Engine[Any]) -> tuple[str, ...]:
+    """The figures that these stages give; raises :class:`ValueError` as they do, and where two are
+    called alike or there is none."""
+    if not stages:
+        raise ValueError("a sweep needs a stage, such as 'estimate'")
+    names = [stage.name for stage in stages]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two stages are called {name!r}; name each differently")
+    for stage in stages:
+        stage.check(engine)
+    return tuple(dict.fromkeys(figure for stage in stages for figure in stage.gives))
