@@ -36,6 +36,8 @@ class Operation(_Part):
     was fetched counts from the next step on, what is stored was last used before this step."""
     commands: tuple[dict[str, Any], ...] = ()
     """What the engine is told; empty where none was chosen."""
+    place: int | None = None
+    """In the default order, from 0; None where that is not known."""
 
 
 class Place(_Part):
@@ -103,7 +105,7 @@ class Schedule(_Part):
         steps = tuple(
             Operation(
                 name=graph.ops[step].name, kind=graph.ops[step].kind, placed=here[position],
-                transfers=ordered[position + 1],
+                transfers=ordered[position + 1], place=step,
             )
             for position, step in enumerate(plan.order)
         )  # fmt: skip

@@ -142,6 +142,7 @@ def test_graphs_and_schedules_as_json(tmp_path) -> None:
     schedule = Schedule.of(graph, plan)
     schedule.write(tmp_path / "s.json")
     assert Schedule.read(tmp_path / "s.json") == schedule
+    assert [step.place for step in schedule.steps] == [0, 1, 2, 3, 4, 5]
     assert [(t.direction, t.buffer, t.compulsory) for t in schedule.transfers] == [
         ("store", "a", False), ("fetch", "a", False), ("store", "d", True),
     ]  # fmt: skip
