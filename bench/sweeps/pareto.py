@@ -42,15 +42,14 @@ def dominated(costs: np.ndarray, slack: float = 0.0) -> np.ndarray:
     """bool [points]: whether another of ``costs`` [points, objectives] is as small in all and
     smaller in one.
 
-    With ``slack``, only where it is so by that share of the point's own magnitude in every
-    objective: for figures that are not exact.
+    With ``slack``, smaller in one by more than that share of the point's own magnitude there: for
+    figures that are not exact.
     """
     costs = np.asarray(costs, float)
-    bound = costs - slack * np.abs(costs)
     found = np.zeros(len(costs), bool)
-    for i, mine in enumerate(bound):
-        reached = (costs <= mine).all(1)
-        found[i] = bool((reached & (costs < costs[i]).any(1)).any())
+    for i, mine in enumerate(costs):
+        better = (costs < mine - slack * np.abs(mine)).any(1)
+        found[i] = bool(((costs <= mine).all(1) & better).any())
     return found
 
 

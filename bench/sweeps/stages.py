@@ -22,6 +22,9 @@ class Stage(Protocol):
     gives: tuple[str, ...]
     """The figures that :meth:`run` returns; it may return more."""
 
+    cheap: bool
+    """Whether it takes less time than a worker would to be told: run at once, never kept."""
+
     def check(self, engine: Engine[Any]) -> None:
         """Raises :class:`ValueError`, with what it has, where ``engine`` lacks this stage, and
         :class:`ModuleNotFoundError`, with what to install, where its tools are missing."""
@@ -49,6 +52,7 @@ class Measure:
     """To be changed whenever the function gives other figures."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Given besides the configuration."""
+    cheap: bool = False
 
     def resolve(self) -> Callable[..., Mapping[str, Any]]:
         """The function; raises :class:`ValueError` where there is none."""

@@ -59,7 +59,7 @@ def test_fronts_against_their_definition() -> None:
 
 
 def test_slack_keeps_what_is_near() -> None:
-    costs = np.array([[100.0, 100.0], [105.0, 105.0], [150.0, 150.0]])
+    costs = np.array([[100.0, 100.0], [100.0, 105.0], [100.0, 150.0]])
     assert dominated(costs).tolist() == [False, True, True]
     assert dominated(costs, slack=0.1).tolist() == [False, False, True]
 

@@ -1,0 +1,110 @@
+"""One stage of one configuration as a unit of work, and what executes many."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...hdl import cache
+from ...hdl.engine import Engine, engine
+from ...models.config import EngineConfig
+from .stages import Stage
+from .trial import StageRecord
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one task; None is no bound."""
+
+    seconds: float | None = 1800.0
+    bytes: int | None = None
+    """Of memory, that the worker and each of its tools may have."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage to be run on a configuration; pickles."""
+
+    stage: Stage
+    engine: str
+    config: EngineConfig
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task without a result: its worker died, took too long or the stage raised."""
+
+    error: str
+    """One sentence: what happened."""
+    log: str = ""
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """Runs tasks side by side.
+
+    A worker that dies, or is stopped at a limit, costs the task that it had and no other.
+    """
+
+    def map(self, tasks: Sequence[Task]) -> Iterator[tuple[int, StageRecord | Lost]]:
+        """The place of each task and its result, in the order in which they come about."""
+        ...
+
+    def close(self) -> None:
+        """Lets all workers go, whatever they do; may be called twice."""
+        ...
+
+
+def perform(task: Task) -> StageRecord:
+    """The task's result, from the cache where it lies there.
+
+    Results lie there under :meth:`Stage.key`, for all sweeps and executors.  Raises what the
+    stage raises; then nothing is kept.
+    """
+    name, ran = task.stage.name, False
+    chosen = engine(task.engine)
+    key = cache.key("sweep", name, task.stage.key(chosen, task.config))
+
+    def make(entry: Path) -> None:
+        nonlocal ran
+        ran, start = True, time.monotonic()
+        values: dict[str, Any] = dict(task.stage.run(chosen, task.config))
+        found = {"values": values, "seconds": time.monotonic() - start}
+        (entry / "result.json").write_text(json.dumps(found), encoding="utf-8")
+
+    found = json.loads((cache.get(key, make) / "result.json").read_text(encoding="utf-8"))
+    return StageRecord(name, key, found["values"], found["seconds"], not ran)
+
+
+def quick(stage: Stage, chosen: Engine[Any], config: EngineConfig) -> StageRecord:
+    """The result of a cheap stage, which nothing keeps."""
+    try:
+        return StageRecord(stage.name, "", stage.run(chosen, config), 0.0)
+    except Exception as error:  # a stage's end is its trial's, not the sweep's
+        return StageRecord(stage.name, "", {}, 0.0, error=f"{type(error).__name__}: {error}")
+
+
+class Here:
+    """Executes in this process, one after the other, without bounds: for looking into a stage,
+    and for those that take less time than it takes to tell a worker."""
+
+    def map(self, tasks: Sequence[Task]) -> Iterator[tuple[int, StageRecord | Lost]]:
+        """See :class:`Executor`."""
+        for place, task in enumerate(tasks):
+            start = time.monotonic()
+            try:
+                yield place, perform(task)
+            except Exception as error:  # a stage's end is its trial's, not the sweep's
+                yield place, lost(error, time.monotonic() - start)
+
+    def close(self) -> None:
+        """See :class:`Executor`."""
+
+
+def lost(error: BaseException, seconds: float) -> Lost:
+    """What is recorded of an exception."""
+    log = str(getattr(error, "log", "") or "")
+    return Lost(f"{type(error).__name__}: {error}", log[-20_000:], seconds)
