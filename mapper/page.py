@@ -45,7 +45,10 @@ def page(
             "</p>" + _html(_map(schedule, go, make_subplots), "memory"),
         ),
     ]
-    if all(step.place is not None for step in schedule.steps):
+    places = [step.place for step in schedule.steps]
+    if places == list(range(len(places))):
+        parts.append(_section("Order", "<p>The default one.</p>"))
+    elif None not in places:
         parts.append(_section("Order", _html(_order(schedule, go), "order")))
     if costs:
         text = (
@@ -177,13 +180,13 @@ def _map(schedule: Schedule, go: Any, make_subplots: Any) -> Any:
     found = stays(schedule)
     divisor, name = unit(schedule.budget)
     names = [escape(step.name) for step in schedule.steps]
-    thin = 0.5 if len(names) < MANY else 0
+    thin = 0.5 if len(names) < MANY else 0.25
     for kind, colour in KINDS.items():
         for spilled in (False, True):
             some = [s for s in found if s.kind == kind and s.spilled == spilled]
             if not some:
                 continue
-            edge = {"color": SPILLED, "width": 1} if spilled else {"color": "#fff", "width": thin}
+            edge = {"color": SPILLED, "width": 1} if spilled else {"color": "#0005", "width": thin}
             pattern = {"shape": "/", "fgcolor": SPILLED, "size": 6, "solidity": 0.2}
             figure.add_bar(
                 x=[s.first for s in some], width=[s.last - s.first + 1 for s in some], offset=0,

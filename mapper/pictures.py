@@ -168,7 +168,7 @@ def _memory(schedule: Schedule, axes: Any) -> None:
     """Address over position, a rectangle a stay."""
     found = stays(schedule)
     divisor, name = unit(schedule.budget)
-    thin = 0.3 if len(schedule.steps) < MANY else 0
+    thin = 0.3 if len(schedule.steps) < MANY else 0.15
     for kind, colour in KINDS.items():
         for spilled in (False, True):
             some = [s for s in found if s.kind == kind and s.spilled == spilled]
@@ -177,7 +177,7 @@ def _memory(schedule: Schedule, axes: Any) -> None:
             axes.bar(
                 [s.first for s in some], [s.size / divisor for s in some],
                 [s.last - s.first + 1 for s in some], [s.address / divisor for s in some],
-                align="edge", color=colour, edgecolor=SPILLED if spilled else "white",
+                align="edge", color=colour, edgecolor=SPILLED if spilled else (0, 0, 0, 0.3),
                 linewidth=0.8 if spilled else thin, hatch="////" if spilled else None,
                 label=f"{kind}, leaves and comes back" if spilled else kind,
             )  # fmt: skip
