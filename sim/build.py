@@ -240,7 +240,8 @@ def compile_model(
 
 
 def compile_all(units: list[tuple[Path, list[str]]], folder: Path) -> list[Path]:
-    """Objects of sources with their flags, in as many jobs as there are processors."""
+    """Objects of sources with their flags, in as many jobs as there are processors, or as
+    ``$THRESHER_COMPILERS`` says, for processes that work side by side."""
 
     def one(unit: tuple[Path, list[str]]) -> Path:
         source, flags = unit
@@ -248,7 +249,9 @@ def compile_all(units: list[tuple[Path, list[str]]], folder: Path) -> list[Path]
         call([compiler()[0], *flags, "-c", source, "-o", target])
         return target
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(
+        int(os.environ.get("THRESHER_COMPILERS") or os.cpu_count() or 1)
+    ) as pool:
         return list(pool.map(one, units))
 
 

@@ -1,8 +1,10 @@
 """One stage of one configuration as a unit of work, and what executes many."""
 
 import json
+import resource
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +60,34 @@ class Executor(Protocol):
         ...
 
 
+@contextmanager
+def bounded(limits: Limits) -> Iterator[None]:
+    """Within it, this process and those that it starts may not have more memory each.
+
+    What asks for more fails, in Python with :class:`MemoryError`.  Without effect where the system
+    does not count so (``RLIMIT_DATA``: Linux).
+    """
+    if limits.bytes is None or not hasattr(resource, "RLIMIT_DATA"):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limits.bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def attempt(task: Task) -> StageRecord | Lost:
+    """:func:`perform` within the bound on memory; what it raises as what was lost."""
+    start = time.monotonic()
+    try:
+        with bounded(task.limits):
+            return perform(task)
+    except Exception as error:  # a stage's end is its trial's, not the sweep's
+        return lost(error, time.monotonic() - start)
+
+
 def perform(task: Task) -> StageRecord:
     """The task's result, from the cache where it lies there.
 
@@ -88,17 +118,13 @@ def quick(stage: Stage, chosen: Engine[Any], config: EngineConfig) -> StageRecor
 
 
 class Here:
-    """Executes in this process, one after the other, without bounds: for looking into a stage,
-    and for those that take less time than it takes to tell a worker."""
+    """Executes in this process, one after the other, without a bound on time: for looking into
+    a stage."""
 
     def map(self, tasks: Sequence[Task]) -> Iterator[tuple[int, StageRecord | Lost]]:
         """See :class:`Executor`."""
         for place, task in enumerate(tasks):
-            start = time.monotonic()
-            try:
-                yield place, perform(task)
-            except Exception as error:  # a stage's end is its trial's, not the sweep's
-                yield place, lost(error, time.monotonic() - start)
+            yield place, attempt(task)
 
     def close(self) -> None:
         """See :class:`Executor`."""
