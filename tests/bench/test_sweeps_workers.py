@@ -84,7 +84,7 @@ def executor(request):
 def cluster():
     ray = pytest.importorskip("ray", reason="needs the extra [ray]")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
+    yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
 
@@ -183,7 +183,7 @@ from thresher.bench.sweeps.sweep import Sweep
 stage = Measure("synthesise", "figures:plain", ("cycles", "lut"), arguments={"wait": 0.4})
 space = Space({"lanes": [4, 8, 16], "threshold": [0, 1]}, presets=("small",))
 sweep = Sweep("sparse_lstm", space, (stage,), {"cycles": "min", "lut": "min"})
-executor = {"local": Local, "ray": Ray}[sys.argv[2]](2)
+executor = Ray(2, sys.argv[2]) if len(sys.argv) > 2 else Local(2)
 found = sweep.run(executor=executor, folder=sys.argv[1], resume=True)
 executor.close()
 print([(t.config.lanes, t.config.threshold, t.values["lut"]) for t in found.front])
@@ -191,9 +191,10 @@ print([(t.config.lanes, t.config.threshold, t.values["lut"]) for t in found.fron
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
-def test_a_killed_driver_leaves_no_workers_and_goes_on_to_the_same_front(kind, tmp_path) -> None:
-    if kind == "ray":
-        pytest.importorskip("ray", reason="needs the extra [ray]")
+def test_a_killed_driver_leaves_no_workers_and_goes_on_to_the_same_front(
+    kind, tmp_path, request
+) -> None:
+    where = [request.getfixturevalue("cluster")] if kind == "ray" else []
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)  # no guard: workers must not run it again
 
@@ -201,7 +202,7 @@ def test_a_killed_driver_leaves_no_workers_and_goes_on_to_the_same_front(kind, t
         environment = {**os.environ, "PYTHONPATH": str(tmp_path),
                        "THRESHER_CACHE": str(tmp_path / folder / "cache")}  # fmt: skip
         return subprocess.Popen(
-            [sys.executable, script, tmp_path / folder, kind], env=environment, text=True,
+            [sys.executable, script, tmp_path / folder, *where], env=environment, text=True,
             stdout=subprocess.PIPE,
         )  # fmt: skip
 
