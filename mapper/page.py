@@ -41,7 +41,7 @@ def page(
         _section(
             "Memory and transfers",
             "<p>Each rectangle is a buffer at one address; those with an edge and hatching leave "
-            "and come back. Drag to zoom in, double-click to zoom out; both axes of time are one."
+            "and come back. Drag to zoom in, double-click to zoom out; one axis of time for both."
             "</p>" + _html(_map(schedule, go, make_subplots), "memory"),
         ),
     ]
@@ -201,7 +201,7 @@ def _map(schedule: Schedule, go: Any, make_subplots: Any) -> Any:
     figure.update_layout(
         template="plotly_white", barmode="overlay", hovermode="closest", height=760, bargap=0,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-        margin={"l": 70, "r": 20, "t": 30, "b": 50},
+        margin={"l": 70, "r": 40, "t": 30, "b": 50}, modebar={"orientation": "v"},
     )  # fmt: skip
     figure.update_yaxes(title_text=f"address [{name}]", row=1, col=1, rangemode="tozero")
     end = len(schedule.steps) + 1
@@ -268,7 +268,7 @@ def _order(schedule: Schedule, go: Any) -> Any:
         template="plotly_white", height=460, hovermode="closest",
         xaxis_title="position in the schedule", yaxis_title="position by default",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-        margin={"l": 70, "r": 20, "t": 30, "b": 50},
+        margin={"l": 70, "r": 40, "t": 30, "b": 50}, modebar={"orientation": "v"},
     )  # fmt: skip
     return figure
 
@@ -293,12 +293,12 @@ def _roof(costs: Sequence[Cost], unit_of_time: str, go: Any) -> Any:
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
-    axis = {"type": "log", "exponentformat": "power", "dtick": 1}
+    axis = {"type": "log", "exponentformat": "power"}
     figure.update_layout(
         template="plotly_white", height=460, hovermode="closest", xaxis=axis, yaxis=axis,
         xaxis_title=f"compute [{unit_of_time}]", yaxis_title=f"transfer [{unit_of_time}]",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=True,
-        margin={"l": 70, "r": 20, "t": 30, "b": 50},
+        margin={"l": 70, "r": 40, "t": 30, "b": 50}, modebar={"orientation": "v"},
     )  # fmt: skip
     return figure
 
