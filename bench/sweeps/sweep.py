@@ -5,15 +5,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ...hdl.engine import Engine, engine
-from ...models.config import EngineConfig
+from ...models.config import EngineConfig, unknown
 from . import stages as _stages
+from . import table
+from .formula import Formula
 from .journal import Journal
 from .pareto import Direction, Objectives, dominated
+from .search import Exhaustive, Search
 from .space import Candidates, Space, candidates
 from .stages import Stage
 from .task import Executor, Here, Limits, Lost, Task, quick
@@ -21,42 +24,6 @@ from .trial import Constraint, StageRecord, State, Trial, constraints
 
 Seen = Callable[["Trial", StageRecord], None]
 """Told of every record as it comes: the trial without it, and it."""
-
-
-class Search(Protocol):
-    """Which candidates are tried, batch by batch; the same for the same seed."""
-
-    def batches(
-        self, found: Candidates, objectives: Objectives, seen: Sequence[Trial]
-    ) -> Iterator[list[EngineConfig]]:
-        """Each is asked for when all trials of the ones before are in ``seen``."""
-        ...
-
-
-@dataclass(frozen=True)
-class Exhaustive:
-    """Every candidate, in one batch."""
-
-    def batches(
-        self, found: Candidates, objectives: Objectives, seen: Sequence[Trial]
-    ) -> Iterator[list[EngineConfig]]:
-        """See :class:`Search`."""
-        yield list(found.configs)
-
-
-@dataclass(frozen=True)
-class Random:
-    """So many candidates, drawn without repetition."""
-
-    trials: int
-    seed: int = 0
-
-    def batches(
-        self, found: Candidates, objectives: Objectives, seen: Sequence[Trial]
-    ) -> Iterator[list[EngineConfig]]:
-        """See :class:`Search`."""
-        order = np.random.default_rng(self.seed).permutation(len(found.configs))
-        yield [found.configs[i] for i in order[: self.trials]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +50,10 @@ class Outcome:
         worse = dominated(np.stack([c for _, c in costs]))
         return tuple(t for (t, _), bad in zip(costs, worse, strict=True) if not bad)
 
+    def write(self, path: Path | str) -> Path:
+        """The rows as a table, as :func:`.table.write` does."""
+        return table.write(self.rows(), path)
+
     def rows(self) -> list[dict[str, Any]]:
         """A flat mapping a trial, for a table; with ``front``."""
         front = {trial.number for trial in self.front}
@@ -108,11 +79,14 @@ class Sweep:
     stages: Sequence[Stage]
     objectives: Mapping[str, Direction]
     constraints: Sequence[str | Constraint] = ()
+    derived: Mapping[str, str | Formula] = field(default_factory=dict)
+    """Figures made of others and of fields, by :class:`.Formula`."""
     slack: float = 0.0
     limits: Limits = field(default_factory=Limits)
     found: Candidates = field(init=False, repr=False, compare=False)
     goals: Objectives = field(init=False, repr=False, compare=False)
     bounds: tuple[Constraint, ...] = field(init=False, repr=False, compare=False)
+    formulas: Mapping[str, Formula] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -120,6 +94,14 @@ class Sweep:
         except KeyError as error:
             raise ValueError(error.args[0]) from None
         figures = _stages.check(self.stages, chosen)
+        formulas = {n: Formula(f) if isinstance(f, str) else f for n, f in self.derived.items()}
+        fields = (*figures, *chosen.config.model_fields)
+        for formula in formulas.values():
+            for name in formula.names:
+                if name not in fields:
+                    raise ValueError(f"formula {formula.text!r}: {unknown('name', name, fields)}")
+        object.__setattr__(self, "formulas", formulas)
+        figures = (*figures, *formulas)
         goals = Objectives(dict(self.objectives))
         constraints([Constraint(name, "<=", 0.0) for name in goals.directions], figures)
         object.__setattr__(self, "goals", goals)
@@ -161,6 +143,7 @@ class Sweep:
             "version": metadata.version("thresher"),
             "stages": [repr(stage) for stage in self.stages],
             "objectives": dict(self.objectives),
+            "derived": {name: formula.text for name, formula in self.formulas.items()},
             "constraints": [str(bound) for bound in self.bounds],
             "slack": self.slack,
             "candidates": len(self.found.configs),
@@ -179,7 +162,7 @@ class Sweep:
                 alive = self._worth(trials, alive, depth)
             for i, record in self._records(stage, trials, alive, executor, journal):
                 seen(trials[i], record)
-                trials[i] = replace(trials[i], records=(*trials[i].records, record))
+                trials[i] = self._with(trials[i], record)
             for i in alive:
                 state: State = "done"
                 if trials[i].error:
@@ -188,6 +171,13 @@ class Sweep:
                     state = "constrained"
                 trials[i] = replace(trials[i], state=state)
             alive = [i for i in alive if trials[i].state == "done"]
+
+    def _with(self, trial: Trial, record: StageRecord) -> Trial:
+        """The trial with one more record, and what is derived of it in that."""
+        values = {**trial.config.model_dump(), **trial.values, **record.values}
+        more = {name: formula(values) for name, formula in self.formulas.items()}
+        found = {**record.values, **{k: v for k, v in more.items() if v is not None}}
+        return replace(trial, records=(*trial.records, replace(record, values=found)))
 
     def _worth(self, trials: list[Trial], alive: list[int], depth: int) -> list[int]:
         """Those of ``alive`` that go on; the others' state says why not."""

@@ -5,9 +5,10 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from thresher.bench.sweeps.search import Random
 from thresher.bench.sweeps.space import Space
 from thresher.bench.sweeps.stages import Measure
-from thresher.bench.sweeps.sweep import Random, Sweep
+from thresher.bench.sweeps.sweep import Sweep
 from thresher.bench.sweeps.task import Here, Lost
 
 SPACE = Space({"lanes": [4, 8, 16], "threshold": [0, 1, 2]}, presets=("small",))

@@ -1,0 +1,171 @@
+"""The stages that every engine has: simulation, synthesis, place and route."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache as memoise
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...fpga import tools
+from ...fpga.devices import Device
+from ...fpga.devices import device as named
+from ...fpga.nextpnr import TARGET_MHZ, place_and_route
+from ...fpga.resources import Resources
+from ...fpga.yosys import Synthesis, synthesise
+from ...hdl import cache
+from ...hdl.engine import Engine
+from ...hdl.generate import Bus, describe_top
+from ...hdl.verilog import netlist
+from ...models.config import EngineConfig, unknown
+from ...sim.stalls import Kind
+
+RESOURCES = tuple(Resources().to_json())
+
+
+@memoise
+def sources() -> str:
+    """A hash of all code that generators and golden models are made of."""
+    root = Path(__file__).parents[2]
+    files = [
+        path
+        for room in ("models", "hdl", "sim")
+        for path in sorted((root / room).rglob("*"))
+        if path.suffix in {".py", ".cpp", ".h", ".npz"}
+    ]
+    return cache.key(*(part for f in files for part in (str(f.relative_to(root)), f.read_bytes())))
+
+
+def rtl(engine: Engine[Any], config: EngineConfig, bus: Bus = "stream") -> str:
+    """A hash of the generated RTL, which is looked up where it was generated from this code
+    before."""
+
+    def make(entry: Path) -> None:
+        text = netlist(describe_top(engine, config, bus).component, engine.name)
+        (entry / "hash").write_text(cache.key(text), encoding="utf-8")
+
+    name = cache.key("rtl", sources(), engine.name, config.model_dump_json(), bus)
+    return (cache.get(name, make) / "hash").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """A workload on the RTL in Verilator, held against the golden model.
+
+    Raises :class:`ValueError`, with what differs, where it does not hold.
+    """
+
+    workload: str | None = None
+    """None is the engine's first; one that fits configurations to itself does so here too."""
+    samples: int | None = None
+    """Of the workload; None is all."""
+    seed: int = 0
+    stall: Kind = "none"
+    name: ClassVar[str] = "simulate"
+    gives: ClassVar[tuple[str, ...]] = ("cycles", "utilisation")
+    cheap: ClassVar[bool] = False
+
+    def check(self, engine: Engine[Any]) -> None:
+        """See :class:`.Stage`."""
+        if self.workload is not None and self.workload not in engine.workloads:
+            raise ValueError(unknown(f"workload of {engine.name}", self.workload, engine.workloads))
+
+    def key(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """See :class:`.Stage`; a workload is its golden model's code, its name and its seed."""
+        return cache.key(
+            "simulate", rtl(engine, config), metadata.version("verilator"), sources(), repr(self)
+        )
+
+    def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
+        """Cycles, utilisation, counters by their names, and the workload's own figures."""
+        from ...sim import simulate
+
+        report = simulate(
+            engine, config, self.workload, samples=self.samples, seed=self.seed, stall=self.stall
+        )
+        if not report.holds:
+            raise ValueError("; ".join(report.failures()) or "the run does not hold")
+        metrics = {k: v for k, v in report.metrics.items() if isinstance(v, int | float | str)}
+        return {
+            **{f"register.{name}": value for name, value in report.registers.items()},
+            **metrics,
+            "cycles": report.cycles,
+            "utilisation": report.utilisation,
+        }
+
+
+@dataclass(frozen=True)
+class Synthesise:
+    """Yosys' count of the engine's cells."""
+
+    device: str = "ecp5-85k"
+    bus: Bus = "stream"
+    timeout: float = 1800.0
+    """Seconds."""
+    name: ClassVar[str] = "synthesise"
+    gives: ClassVar[tuple[str, ...]] = RESOURCES
+    cheap: ClassVar[bool] = False
+
+    def target(self) -> Device:
+        """Raises :class:`ValueError` for unknown devices."""
+        try:
+            return named(self.device)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+
+    def check(self, engine: Engine[Any]) -> None:
+        """See :class:`.Stage`."""
+        self.target()
+        tools.version("pyosys")
+
+    def key(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """See :class:`.Stage`."""
+        command = self.target().synthesis
+        return cache.key(
+            "synthesise", rtl(engine, config, self.bus), command, tools.version("pyosys")
+        )
+
+    def map(self, engine: Engine[Any], config: EngineConfig) -> Synthesis:
+        """The netlist."""
+        top = describe_top(engine, config, self.bus).component
+        return synthesise(top, self.target(), engine.name, timeout=self.timeout)
+
+    def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
+        """Resources."""
+        return self.map(engine, config).resources.to_json()
+
+
+@dataclass(frozen=True)
+class Layout(Synthesise):
+    """nextpnr's clock, with the resources of the synthesis before it."""
+
+    seed: int = 1
+    mhz: float = TARGET_MHZ
+    """What nextpnr strives for."""
+    name: ClassVar[str] = "layout"
+    gives: ClassVar[tuple[str, ...]] = ("fmax_mhz", *RESOURCES)
+
+    def check(self, engine: Engine[Any]) -> None:
+        """See :class:`.Stage`."""
+        super().check(engine)
+        program = self.target().nextpnr
+        if program is None:
+            raise ValueError(
+                f"{self.device} has resources only: no free tool lays it out; take stage "
+                "'synthesise', or another device"
+            )
+        tools.version(f"yowasp-nextpnr-{program}")
+
+    def key(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """See :class:`.Stage`."""
+        target = self.target()
+        return cache.key(
+            "layout", super().key(engine, config), *target.arguments, str(self.seed),
+            str(float(self.mhz)), tools.version(f"yowasp-nextpnr-{target.nextpnr}"),
+        )  # fmt: skip
+
+    def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
+        """``fmax_mhz`` and resources."""
+        mapped = self.map(engine, config)
+        found = place_and_route(mapped, seed=self.seed, mhz=self.mhz, timeout=self.timeout)
+        return {**mapped.resources.to_json(), "fmax_mhz": found.fmax_mhz}
