@@ -95,6 +95,10 @@ class Engine(Generic[C]):
     """A small random configuration, for the verification suite."""
     cycles: str = ""
     """The closed form behind :attr:`Workload.cycles`, as text for people."""
+    estimate: Callable[[C], Mapping[str, float]] | None = None
+    """Figures of a configuration in closed form, without generating anything: ``cycles`` of the
+    first workload, whole, on it; ``lut`` (6-input tables), ``ff`` and ``dsp`` (DSP48) of Xilinx 7,
+    by formulas that were fitted to Yosys' counts; ``memory_bits`` that are stored."""
 
 
 ENGINES = (

@@ -60,7 +60,8 @@ class Random:
 class Study:
     """Candidates that Optuna's NSGA-II or TPE asks for, until so many were tried.
 
-    Fields that vary are what the sampler sees, each as a choice among its values.  A combination
+    Fields that vary are what the sampler sees: places in the sorted values where these are numbers,
+    else choices.  A combination
     that is no candidate, or was tried before, costs nothing; it is told as the worst seen, or as
     what it was.  Trials that were dropped on the way are told by the figures that they have, those
     that failed as the worst.  Batches are as large as :attr:`batch` whatever executes them, so that
@@ -97,10 +98,7 @@ class Study:
             if tried >= min(self.trials, len(place)):
                 return
             trial = study.ask()
-            chosen = tuple(
-                values[trial.suggest_categorical(name, list(range(len(values))))]
-                for name, values in axes.items()
-            )
+            chosen = tuple(values[_suggest(trial, name, values)] for name, values in axes.items())
             i = place.get(chosen)
             if i is None:
                 study.tell(trial, _worst(told, objectives))
@@ -155,7 +153,18 @@ def _axes(dumped: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     for values in dumped:
         for name, value in values.items():
             axes.setdefault(name, {})[_hashable(value)] = None
-    return {name: list(values) for name, values in axes.items() if len(values) > 1}
+    found = {name: list(values) for name, values in axes.items() if len(values) > 1}
+    return {name: sorted(values) if _numbers(values) else values for name, values in found.items()}
+
+
+def _numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _suggest(trial: Any, name: str, values: Sequence[Any]) -> int:
+    if _numbers(values):
+        return trial.suggest_int(name, 0, len(values) - 1)
+    return trial.suggest_categorical(name, list(range(len(values))))
 
 
 def _key(values: Mapping[str, Any], axes: Mapping[str, Any]) -> tuple[Any, ...]:
