@@ -1,23 +1,17 @@
 """The golden crossbar, compiled: :func:`.array.product`, bit for bit, on one thread.
 
-``kernel.cpp`` is compiled for the processor at hand when it is first needed, and kept in the
-cache of builds (``$THRESHER_CACHE`` or the user's cache folder).
+``kernel.cpp`` is compiled when it is first needed (:mod:`..native`).
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_path
 
+from .. import native
+from ..native import KernelMissing as KernelMissing
 from .array import FRACTION, NOISE_FRACTION, Chip, fragmented, normal_deviates
 
 TABLE_BYTES = 256 << 20
@@ -25,7 +19,7 @@ TABLE_BYTES = 256 << 20
 TABLE_ROWS = 8
 """Of a fragment that is tabulated, at most."""
 # -fwrapv: negative numbers are shifted left.
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fwrapv", "-shared", "-fPIC")
+_FLAGS = ("-fwrapv",)
 _SOURCE = Path(__file__).with_name("kernel.cpp")
 _HEADER = Path(__file__).with_name("read.h")
 _BLOCK = 16
@@ -33,15 +27,11 @@ _BLOCK = 16
 _SKIP = {"none": 0, "leading": 1, "any": 2}
 
 
-class KernelMissing(RuntimeError):  # noqa: N818  (a condition more than an error)
-    """The compiled kernel cannot be had; says how to get it."""
-
-
 class Kernel:
     """A chip made ready: its tables, where its fragments are small and its reads repeat."""
 
     def __init__(self, chip: Chip) -> None:
-        """Compiles where that is still to be done.  Raises :class:`KernelMissing`."""
+        """Compiles where that is still to be done.  Raises :class:`.native.KernelMissing`."""
         self.chip = chip
         self._library = library()
         mapping, config = chip.mapping, chip.mapping.config
@@ -118,24 +108,7 @@ def shape_of(chip: Chip, fraction: int = FRACTION, skip: int | None = None) -> t
 @cache
 def library() -> ctypes.CDLL:
     """The compiled kernel.  Raises :class:`KernelMissing` without a C++ compiler."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
-    compiler = next((found for name in names if (found := which(name))), None)
-    if compiler is None:
-        raise KernelMissing(
-            f"no C++ compiler found (looked for {', '.join(names)}): install one (Debian: "
-            "`apt install g++`), set CXX, or take how='numpy'"
-        )
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    sources = (path.read_text(encoding="utf-8") for path in (_SOURCE, _HEADER))
-    parts = (*sources, *_FLAGS, compiler, version, _processor())
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    given = os.environ.get("THRESHER_CACHE")
-    folder = Path(given).expanduser() if given else user_cache_path("thresher") / "builds"
-    made = folder / key / "kernel.so"
-    if not made.is_file():
-        _compile(compiler, made)
-    os.utime(made.parent)  # what was not used for longest is evicted first
-    found = ctypes.CDLL(str(made))
+    found = native.library(_SOURCE, [_HEADER], _FLAGS, "or take how='numpy'")
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     found.respond.argtypes = [pointer] * 7
     for name in ("gather_16_32", "gather_32_64"):
@@ -145,30 +118,6 @@ def library() -> ctypes.CDLL:
     for name in ("respond", "gather_16_32", "gather_32_64", "direct_16", "direct_32"):
         getattr(found, name).restype = None
     return found
-
-
-def _compile(compiler: str, made: Path) -> None:
-    made.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
-        fresh = Path(scratch) / made.name
-        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(fresh)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise KernelMissing(
-                f"{' '.join(command)} fails: {done.stderr.strip()[-500:]}; set CXX to another "
-                "compiler, or take how='numpy'"
-            )
-        fresh.replace(made)  # at once: another process may be loading it
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on: a cache may be shared by different machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {platform.processor()} {flags}"
 
 
 def _ready(array: np.ndarray | None) -> np.ndarray | None:
