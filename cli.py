@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from .cli_sweep import sweep
 from .console import Answer, Configured, Screen, cell, complain, records, table, verb
 
 # Each verb imports what it needs when it runs, so that --help does not wait for PyTorch.
@@ -343,6 +344,9 @@ def bench(
     failure = f"{len(failing)} of {len(rows)} rows do not hold: {'; '.join(failing)}"
     columns = ("what", "measured", "bar", "reference", "holds")
     return Answer(result.to_json(), [table(columns, rows, name)], failure if failing else "")
+
+
+verb(app)(sweep)
 
 
 @verb(app)
