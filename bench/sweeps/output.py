@@ -51,6 +51,7 @@ def draw(found: Outcome, stem: Path, title: str) -> list[Path]:
     Raises :class:`ModuleNotFoundError`, which says how to get it, without matplotlib.
     """
     try:
+        matplotlib: Any = import_module("matplotlib")
         figures: Any = import_module("matplotlib.figure")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
@@ -83,7 +84,8 @@ def draw(found: Outcome, stem: Path, title: str) -> list[Path]:
         path = stem.with_suffix(suffix)
         # Without the day and the program's version the same figures are the same bytes.
         metadata = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-        figure.savefig(path, metadata=metadata, dpi=150)
+        with matplotlib.rc_context({"svg.hashsalt": "thresher"}):
+            figure.savefig(path, metadata=metadata, dpi=150)
         written.append(path)
     return written
 
