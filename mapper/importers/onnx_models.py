@@ -1,0 +1,393 @@
+"""Networks in ONNX files (extra ``onnx``)."""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph import Graph
+from . import kinds
+from .assemble import Node, Trace, Value, assemble, starts
+from .attributes import Arguments, Shape, attributes
+
+if TYPE_CHECKING:
+    import onnx
+
+SETTINGS = {
+    "Reshape": 1, "Slice": 1, "Pad": 1, "Expand": 1, "Resize": 1, "Upsample": 1, "Tile": 1,
+    "Squeeze": 1, "Unsqueeze": 1, "Split": 1, "TopK": 1, "OneHot": 1, "Clip": 1, "CumSum": 1,
+    "ReduceMean": 1, "ReduceSum": 1, "ReduceMax": 1, "ReduceMin": 1, "ReduceProd": 1,
+    "ReduceL2": 1, "Dropout": 1, "Trilu": 1, "Range": 0, "ConstantOfShape": 0,
+    "AffineGrid": 1, "CenterCropPad": 1,
+}  # fmt: skip
+"""First of the operands that say what to do and are no parameters."""
+CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+
+def load(
+    source: "str | Path | onnx.ModelProto",
+    *,
+    element_bytes: int | None = 1,
+    dimensions: Mapping[str, int] | None = None,
+) -> Graph:
+    """The graph of an ONNX model, an operator a node, not fused.
+
+    Weights may be outside the file, missing, or made by ``ConstantOfShape``: sizes are enough.
+    ``dimensions``: values of dynamic dimensions by name, of those without a name by input and
+    axis, as ``"x.0"``.  Raises :class:`ImportError` without the extra and :class:`ValueError`, with
+    names, for a model that the checker refuses, dynamic dimensions without a value, control flow,
+    and tensors whose shape inference does not find.
+    """
+    try:
+        import onnx
+        from onnx import checker, inliner, shape_inference
+    except ImportError as error:
+        raise ImportError(
+            'ONNX files need the package onnx: pip install "thresher[onnx]"'
+        ) from error
+
+    if isinstance(source, onnx.ModelProto):
+        model, name = source, source.graph.name or "model"
+    else:
+        path = Path(source)
+        name = path.stem
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # protobuf's own classes
+            raise ValueError(f"{path} is not an ONNX model: {error}") from error
+    try:
+        # Data outside the file is not looked for: the checker sees a model without a path.
+        checker.check_model(model)
+    except checker.ValidationError as error:
+        if "external" not in str(error):
+            raise ValueError(
+                f"{name}: the ONNX checker refuses the model: {error}; export it again"
+            ) from error
+    model = inliner.inline_local_functions(model)
+    _fix_dimensions(model, name, dimensions or {})
+    try:
+        model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise ValueError(f"{name}: shapes do not fit together: {error}") from error
+    return assemble(_Reader(model, name).trace(), element_bytes)
+
+
+def _fix_dimensions(model: "onnx.ModelProto", name: str, given: Mapping[str, int]) -> None:
+    """Puts values for dynamic dimensions of inputs; those of other tensors follow of these."""
+    initial = {i.name for i in model.graph.initializer}
+    used: set[str] = set()
+    missing: dict[str, str] = {}
+    for entry in model.graph.input:
+        if entry.name in initial:
+            continue
+        for axis, dim in enumerate(entry.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                continue
+            key = dim.dim_param or f"{entry.name}.{axis}"
+            if key in given:
+                used.add(key)
+                dim.dim_value = given[key]
+            else:
+                missing.setdefault(key, f"dimension {axis} of input {entry.name!r}")
+    if missing:
+        what = ", ".join(f"{key!r} ({where})" for key, where in missing.items())
+        example = ", ".join(f"{key!r}: 1" for key in missing)
+        raise ValueError(
+            f"{name}: dynamic dimensions {what}; a schedule is made for fixed sizes: give them, "
+            f"as dimensions={{{example}}}"
+        )
+    wrong = {k: v for k, v in given.items() if k not in used or v < 1}
+    if wrong:
+        raise ValueError(
+            f"{name}: dimensions {wrong} name no dynamic dimension of an input or are below 1; "
+            f"those that the model has are {sorted(used)}"
+        )
+    del model.graph.value_info[:]
+    for entry in model.graph.output:
+        for dim in entry.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.ClearField("dim_param")
+
+
+class _Reader:
+    """A checked model with inferred shapes."""
+
+    def __init__(self, model: "onnx.ModelProto", name: str) -> None:
+        from onnx import helper, numpy_helper
+
+        self.name = name
+        self.graph = model.graph
+        self._attribute = helper.get_attribute_value
+        self._array = numpy_helper.to_array
+        self.initial = {i.name: i for i in self.graph.initializer}
+        sparse = {i.values.name: i for i in self.graph.sparse_initializer}
+        self.small: dict[str, np.ndarray] = {}
+        """Values of small constants, for settings."""
+        self.values = {
+            entry.name: value
+            for group in (self.graph.input, self.graph.value_info, self.graph.output)
+            for entry in group
+            if (value := _value(entry)) is not None
+        }
+        for key, initial in self.initial.items():
+            self.values[key] = _sized(tuple(initial.dims), initial.data_type)
+            outside = initial.data_location == initial.EXTERNAL
+            if prod(initial.dims) <= 64 and not outside:
+                self.small[key] = self._array(initial)
+        for key, initial in sparse.items():
+            self.values[key] = _sized(tuple(initial.dims), initial.values.data_type)
+        self.constants = {*self.initial, *sparse}
+
+    def trace(self) -> Trace:
+        """What :func:`.assemble.assemble` needs."""
+        nodes = [self._node(place, node) for place, node in enumerate(self.graph.node)]
+        return Trace(
+            self.name,
+            self.values,
+            nodes,
+            [i.name for i in self.graph.input if i.name not in self.initial],
+            [o.name for o in self.graph.output],
+            self.constants,
+        )
+
+    def _node(self, place: int, node: "onnx.NodeProto") -> Node:
+        label = node.name or next((o for o in node.output if o), f"node{place}")
+        if node.op_type in CONTROL:
+            raise ValueError(
+                f"{self.name}: {label!r} is {node.op_type}, control flow, which a fixed schedule "
+                "cannot have; export the model unrolled, or simplify it"
+            )
+        settings = {a.name: self._attribute(a) for a in node.attribute}
+        operands = tuple(v for v in node.input if v)
+        results = tuple(v for v in node.output if v)
+        for value in (*operands, *results):
+            self._check(value, label, node)
+        if node.op_type in ("Constant", "ConstantOfShape", "Shape", "Size"):
+            self._constant(node, settings)
+            return Node(label, "constant", (), results)
+        shape = self.values[operands[0]].shape if operands else ()
+        kind = kinds.from_onnx(node.op_type, len(shape))
+        first = SETTINGS.get(node.op_type, len(node.input))
+        if node.op_type == "Gather" and operands[0] in self.constants:
+            kind = "embedding"
+        low, high = self._bounds(node, settings) if node.op_type == "Clip" else (None, None)
+        if (low, high) == (0, 6):
+            kind = "relu6"
+
+        def final(trace: Trace) -> dict[str, Any]:
+            arguments = self._arguments(node, kind, settings)
+            found = attributes(kind, arguments, [self._shape(v) for v in results])
+            if kind == "split":
+                found["starts"] = starts(trace, made, found["dim"])
+            return found
+
+        if node.op_type in ("MatMul", "Gemm"):
+            constant = node.input[1] in self.constants
+            kind = "linear" if constant else "matmul"
+        # Constants are found on the way, as what comes later may need to know of them.
+        if all(v in self.constants for v in operands) and operands:
+            self.constants.update(results)
+        made = Node(
+            label, kind, operands, results, final, frozenset(v for v in node.input[first:] if v)
+        )
+        return made
+
+    def _check(self, value: str, label: str, node: "onnx.NodeProto") -> None:
+        if value not in self.values:
+            if value in node.output and node.op_type in ("Dropout", "BatchNormalization"):
+                self.values[value] = Value((), "float32", 32)  # what is for training only
+                return
+            raise ValueError(
+                f"{self.name}: shape inference finds no fixed shape for {value!r} of operator "
+                f"{label!r} ({node.domain + '.' if node.domain else ''}{node.op_type}); give the "
+                "model fixed shapes, e.g. value_info for it, or export it with constants folded"
+            )
+
+    def _constant(self, node: "onnx.NodeProto", settings: dict[str, Any]) -> None:
+        result = node.output[0]
+        self.constants.add(result)
+        if node.op_type == "Constant":
+            for key, value in settings.items():
+                array = self._array(value) if key == "value" else np.array(value)
+                if array.size <= 64:
+                    self.small[result] = array
+        elif node.op_type == "ConstantOfShape":
+            shape = self.values[result].shape
+            if prod(shape) <= 64:
+                fill = self._array(settings["value"]) if "value" in settings else np.zeros(1, "f4")
+                self.small[result] = np.full(shape, fill.ravel()[0])
+        elif node.op_type == "Shape":
+            shape = self.values[node.input[0]].shape
+            cut = slice(settings.get("start", 0), settings.get("end", len(shape)))
+            self.small[result] = np.array(shape[cut], np.int64)
+        else:
+            self.small[result] = np.array(self.values[node.input[0]].size)
+
+    def _shape(self, value: str) -> Shape:
+        return Shape(self.values[value].shape)
+
+    def _read(self, node: "onnx.NodeProto", place: int) -> Any:
+        """A constant operand as Python has it; None where it is absent or not known."""
+        if len(node.input) <= place or node.input[place] not in self.small:
+            return None
+        return self.small[node.input[place]].tolist()
+
+    def _bounds(self, node: "onnx.NodeProto", settings: dict[str, Any]) -> tuple[Any, Any]:
+        low = settings.get("min", self._read(node, 1))
+        return low, settings.get("max", self._read(node, 2))
+
+    def _arguments(self, node: "onnx.NodeProto", kind: str, settings: dict[str, Any]) -> Arguments:
+        """Under PyTorch's names."""
+        shapes = [self._shape(v) if v else None for v in node.input]
+        found: dict[str, Any] = {"input": shapes[0] if shapes else None}
+        make = _ARGUMENTS.get(node.op_type)
+        return found if make is None else {**found, **make(self, node, settings, shapes)}
+
+
+def _value(entry: "onnx.ValueInfoProto") -> Value | None:
+    kind = entry.type.tensor_type
+    if not entry.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    if not all(d.HasField("dim_value") for d in kind.shape.dim):
+        return None
+    return _sized(tuple(d.dim_value for d in kind.shape.dim), kind.elem_type)
+
+
+def _sized(shape: tuple[int, ...], kind: int) -> Value:
+    import onnx
+    from onnx import helper
+
+    name = onnx.TensorProto.DataType.Name(kind).lower() if kind else "undefined"
+    small = {"int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2}
+    bits = small.get(name) or 8 * np.dtype(helper.tensor_dtype_to_np_dtype(kind)).itemsize
+    names = {"float": "float32", "double": "float64"}
+    return Value(shape, names.get(name, name), bits)
+
+
+_Settings = dict[str, Any]
+_Shapes = list[Shape | None]
+_Maker = Callable[[_Reader, Any, _Settings, _Shapes], _Settings]
+
+
+def _windows(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    automatic = {b"SAME_UPPER": "same", b"SAME_LOWER": "same_lower", b"VALID": "valid"}
+    kernel = s.get("kernel_shape") or (shapes[1][2:] if len(shapes) > 1 and shapes[1] else ())
+    padding = automatic.get(s.get("auto_pad", b""))
+    image = shapes[0] or ()
+    if padding in ("same", "same_lower"):
+        # Of the result's size, which strides divide, rounded up.
+        stride = s.get("strides") or [1] * len(kernel)
+        dilation = s.get("dilations") or [1] * len(kernel)
+        total = [
+            max((-(-n // t) - 1) * t + d * (k - 1) + 1 - n, 0)
+            for n, t, d, k in zip(image[2:], stride, dilation, kernel, strict=True)
+        ]
+        half = [t // 2 for t in total] if padding == "same" else [-(-t // 2) for t in total]
+        padding = [*half, *(t - h for t, h in zip(total, half, strict=True))]
+    return {
+        "weight": shapes[1] if len(shapes) > 1 else None,
+        "kernel_size": list(kernel),
+        # ONNX's default is 1, where PyTorch's is the window.
+        "stride": s.get("strides") or [1] * len(kernel),
+        "padding": s.get("pads") if padding is None else padding,
+        "dilation": s.get("dilations"),
+        "groups": s.get("group"),
+    }
+
+
+def _products(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    left, right = shapes[0] or Shape(), shapes[1] or Shape()
+    if s.get("transA"):
+        left = Shape(left[::-1])
+    if s.get("transB"):
+        right = Shape(right[::-1])
+    return {"input": left, "other": right, "in_features": left[-1]}
+
+
+def _recurrent(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    image = shapes[0] or Shape((1, 1, 1))
+    first = s.get("layout", 0)
+    return {
+        "input_size": image[2],
+        "hidden_size": s["hidden_size"],
+        "bidirectional": s.get("direction") == b"bidirectional",
+        "steps": image[first],
+        "batch": image[1 - first],
+    }
+
+
+def _attention(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    found = []
+    for place, heads in enumerate(("q_num_heads", "kv_num_heads", "kv_num_heads")):
+        shape = shapes[place] or Shape()
+        if len(shape) == 3:
+            shape = Shape((shape[0], s[heads], shape[1], shape[2] // s[heads]))
+        found.append(shape)
+    return {
+        "query": found[0], "key": found[1], "value": found[2], "is_causal": s.get("is_causal"),
+    }  # fmt: skip
+
+
+def _padded(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    pads = s.get("pads") or s.get("paddings") or reader._read(node, 1)
+    axes = reader._read(node, 3)
+    if pads is None:
+        return {}
+    rank = len(shapes[0] or ())
+    axes = [a % rank for a in axes] if axes is not None else list(range(rank))
+    pairs = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
+    value = s.get("value", reader._read(node, 2))
+    return {
+        "pad": [x for axis in reversed(range(rank)) for x in pairs.get(axis, (0, 0))],
+        "mode": s.get("mode", b"constant").decode(),
+        "value": value[0] if isinstance(value, list) else value,
+    }
+
+
+def _sliced(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    starts = s.get("starts", reader._read(node, 1))
+    axes = s.get("axes", reader._read(node, 3))
+    steps = reader._read(node, 4) or [1] * len(starts or ())
+    if starts is None or len(starts) != 1:
+        return {}
+    return {"dim": axes[0] if axes else 0, "start": starts[0], "step": steps[0]}
+
+
+def _axis(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    return {"dim": s["axis"]} if "axis" in s else {}
+
+
+def _axes(reader: _Reader, node: Any, s: _Settings, shapes: _Shapes) -> _Settings:
+    return {"dim": s.get("axes", reader._read(node, 1)), "keepdim": s.get("keepdims", 1)}
+
+
+_ARGUMENTS: dict[str, _Maker] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "MaxPool", "AveragePool"), _windows),
+    **dict.fromkeys(("Gemm", "MatMul"), _products),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("Concat", "Split", "Softmax", "LogSoftmax"), _axis),
+    **dict.fromkeys(("ReduceMean", "ReduceSum"), _axes),
+    "Attention": _attention,
+    "Einsum": lambda reader, node, s, shapes: {
+        "equation": s["equation"].decode(), "tensors": shapes
+    },
+    "Pad": _padded,
+    "Slice": _sliced,
+    "Transpose": lambda reader, node, s, shapes: {
+        "dims": s.get("perm") or list(reversed(range(len(shapes[0] or ()))))
+    },
+    "LeakyRelu": lambda reader, node, s, shapes: {"negative_slope": s.get("alpha", 0.01)},
+    "Gelu": lambda reader, node, s, shapes: {
+        "approximate": s.get("approximate", b"none").decode()
+    },
+    "Clip": lambda reader, node, s, shapes: dict(
+        zip(("min", "max"), reader._bounds(node, s), strict=True)
+    ),
+    "LayerNormalization": lambda reader, node, s, shapes: {
+        "normalized_shape": list((shapes[0] or ())[s.get("axis", -1) :])
+    },
+}  # fmt: skip
