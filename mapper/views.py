@@ -4,6 +4,7 @@ A tensor lies in the scratchpad row by row (its last dimension first), whatever 
 the network that it comes of.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -102,6 +103,10 @@ class _Work:
         """Whether it moves bytes and computes nothing."""
         return all(kind == "reshape" for kind in op.fused)
 
+    def _delivered(self, parts: Sequence[str]) -> bool:
+        """Whether an output lies in one of them: with it, all would be delivered."""
+        return any(self.root(t)[0] in parts for t in self.outputs)
+
     def reshape(self, op: Op) -> None:
         result = op.outputs[0]
         if len(op.inputs) != 1 or not self._pure(op) or self.tensors[result].view:
@@ -120,7 +125,7 @@ class _Work:
             return
         if not whole.shape or prod(whole.shape[:dim]) != 1 or op.attributes.get("step", 1) != 1:
             return
-        if any(t in self.outputs or self.tensors[t].view for t in op.outputs):
+        if self._delivered(op.outputs) or any(self.tensors[t].view for t in op.outputs):
             return
         starts = op.attributes.get("starts")
         if op.kind == "slice":
@@ -134,13 +139,10 @@ class _Work:
 
     def concatenate(self, op: Op) -> None:
         result, dim = self.tensors[op.outputs[0]], op.attributes.get("dim")
-        if dim is None or not self._pure(op) or result.view:
+        if dim is None or not self._pure(op) or self._delivered(op.inputs):
             return
         parts = [self.tensors[t] for t in op.inputs]
-        if not all(
-            t.shape and prod(t.shape[:dim]) == 1 and not t.view and t.name not in self.outputs
-            for t in parts
-        ):
+        if not all(t.shape and prod(t.shape[:dim]) == 1 and not t.view for t in parts):
             return
         # Fewer bytes where a part is there twice or is a constant.
         if self.outside & set(op.inputs) or sum(t.bytes for t in parts) != result.bytes:
