@@ -1,6 +1,6 @@
 """Networks in ONNX files (extra ``onnx``)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ SETTINGS = {
     "AffineGrid": 1, "CenterCropPad": 1,
 }  # fmt: skip
 """First of the operands that say what to do and are no parameters."""
+CONTENT = 1 << 16
+"""Bytes of a constant that may matter for shapes."""
 CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
@@ -49,7 +51,8 @@ def load(
         ) from error
 
     if isinstance(source, onnx.ModelProto):
-        model, name = source, source.graph.name or "model"
+        model, name = onnx.ModelProto(), source.graph.name or "model"
+        model.CopyFrom(source)
     else:
         path = Path(source)
         name = path.stem
@@ -59,26 +62,53 @@ def load(
             raise
         except Exception as error:  # protobuf's own classes
             raise ValueError(f"{path} is not an ONNX model: {error}") from error
+    outside = _without_content(model)
     try:
-        # Data outside the file is not looked for: the checker sees a model without a path.
         checker.check_model(model)
     except checker.ValidationError as error:
-        if "external" not in str(error):
-            raise ValueError(
-                f"{name}: the ONNX checker refuses the model: {error}; export it again"
-            ) from error
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{name}: the ONNX checker refuses the model: {reason}; export it again"
+        ) from error
     model = inliner.inline_local_functions(model)
-    _fix_dimensions(model, name, dimensions or {})
+    _fix_dimensions(model, name, dimensions or {}, outside)
     try:
-        model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+        model = shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
     except shape_inference.InferenceError as error:
-        raise ValueError(f"{name}: shapes do not fit together: {error}") from error
-    return assemble(_Reader(model, name).trace(), element_bytes)
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: shapes do not fit together: {reason}") from error
+    return assemble(_Reader(model, name, outside).trace(), element_bytes)
 
 
-def _fix_dimensions(model: "onnx.ModelProto", name: str, given: Mapping[str, int]) -> None:
+def _without_content(model: "onnx.ModelProto") -> set[str]:
+    """Declares weights that lie outside the file, which need not be there, and large ones, which
+    the checker and shape inference would copy, by type alone; their names."""
+    from onnx import helper
+
+    graph = model.graph
+    found = list(graph.initializer)
+    outside = [i for i in found if i.data_location == i.EXTERNAL or i.ByteSize() > CONTENT]
+    names = {initial.name for initial in outside}
+    declared = {entry.name for entry in graph.input}
+    for initial in outside:
+        if initial.name not in declared:
+            shape = tuple(initial.dims)
+            graph.input.append(
+                helper.make_tensor_value_info(initial.name, initial.data_type, shape)
+            )
+    kept = [initial for initial in found if initial.name not in names]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return names
+
+
+def _fix_dimensions(
+    model: "onnx.ModelProto", name: str, given: Mapping[str, int], outside: Collection[str]
+) -> None:
     """Puts values for dynamic dimensions of inputs; those of other tensors follow of these."""
-    initial = {i.name for i in model.graph.initializer}
+    initial = {*(i.name for i in model.graph.initializer), *outside}
     used: set[str] = set()
     missing: dict[str, str] = {}
     for entry in model.graph.input:
@@ -106,7 +136,10 @@ def _fix_dimensions(model: "onnx.ModelProto", name: str, given: Mapping[str, int
             f"{name}: dimensions {wrong} name no dynamic dimension of an input or are below 1; "
             f"those that the model has are {sorted(used)}"
         )
+    # What is said of others in terms of those dimensions is found anew.
+    fixed = [entry for entry in model.graph.value_info if _value(entry) is not None]
     del model.graph.value_info[:]
+    model.graph.value_info.extend(fixed)
     for entry in model.graph.output:
         for dim in entry.type.tensor_type.shape.dim:
             if dim.dim_param:
@@ -116,7 +149,7 @@ def _fix_dimensions(model: "onnx.ModelProto", name: str, given: Mapping[str, int
 class _Reader:
     """A checked model with inferred shapes."""
 
-    def __init__(self, model: "onnx.ModelProto", name: str) -> None:
+    def __init__(self, model: "onnx.ModelProto", name: str, outside: Collection[str]) -> None:
         from onnx import helper, numpy_helper
 
         self.name = name
@@ -135,12 +168,13 @@ class _Reader:
         }
         for key, initial in self.initial.items():
             self.values[key] = _sized(tuple(initial.dims), initial.data_type)
-            outside = initial.data_location == initial.EXTERNAL
-            if prod(initial.dims) <= 64 and not outside:
+            if prod(initial.dims) <= 64:
                 self.small[key] = self._array(initial)
         for key, initial in sparse.items():
             self.values[key] = _sized(tuple(initial.dims), initial.values.data_type)
-        self.constants = {*self.initial, *sparse}
+        self.constants = {*self.initial, *sparse, *outside}
+        given = (i.name for i in self.graph.input)
+        self.inputs = [name for name in given if name not in self.constants]
 
     def trace(self) -> Trace:
         """What :func:`.assemble.assemble` needs."""
@@ -149,7 +183,7 @@ class _Reader:
             self.name,
             self.values,
             nodes,
-            [i.name for i in self.graph.input if i.name not in self.initial],
+            self.inputs,
             [o.name for o in self.graph.output],
             self.constants,
         )
