@@ -21,14 +21,16 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from . import pack
+from . import pack, rolling
 from .backends import Backend, Outcome, run
 from .fixed import FixedOrder
 from .plan import Plan, Residence, Result, Watch, unwatched
 from .problem import Problem
 
-_PACKING = 0.5
+_PACKING = 0.3
 """Share of the time left that one attempt at packing may take while there are others."""
+_RESERVE = 0.3
+"""Share of the limit that is kept for plans that leave more, where packings are undecided."""
 
 
 def solve(
@@ -90,7 +92,7 @@ class _Search:
         return self.limit - (time.monotonic() - self.begun)
 
     def run(self) -> Result:
-        while self.left() > 0:
+        while self.left() > (self.limit * _RESERVE if self.seen else 0):
             self.rounds += 1
             found = self.master()
             if found.status == "infeasible":
@@ -117,23 +119,28 @@ class _Search:
         return self.result("optimal" if self.best.objective == self.bound else "feasible")
 
     def fallback(self) -> None:
-        """Some plan, where the least could not be placed: as if there were less and less memory."""
-        budget, least = self.fixed.problem.memory.budget, max(self.fixed.required)
-        for step in range(1, 9):
-            capacity = budget - (budget - least) * step // 8
-            outcome = self.master(capacity, patient=False)
-            if outcome.status in ("optimal", "feasible") and self.place(self.chosen(outcome)):
+        """Some plan, where the least could not be placed: as if there were ever less memory."""
+        budget = self.fixed.problem.memory.budget
+        patience = max(self.limit * _RESERVE / 10, 0.2)
+        for share in (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35):
+            # Where more is in use than that, what is in use is the capacity.
+            outcome = self.master(int(budget * (1 - share)), patient=False)
+            if outcome.status in ("optimal", "feasible") and self.place(
+                self.chosen(outcome), patience
+            ):
                 return
-        self.place(frozenset(range(len(self.fixed.gaps))))
+        self.place(frozenset(range(len(self.fixed.gaps))), patience)
 
-    def place(self, left: frozenset[int]) -> bool:
-        """Looks for addresses; keeps the plan, or a cut, or that it is undecided."""
+    def place(self, left: frozenset[int], patience: float | None = None) -> bool:
+        """Looks for addresses, ``patience`` seconds; keeps the plan, or a cut, or that it is
+        undecided."""
         plan = self.fixed.plan(left, [0] * len(self.fixed.residences(left)))
         memory = self.fixed.problem.memory
         wanted, start = rectangles(plan), time.monotonic()
-        found = pack.pack(
+        limit = patience if patience is not None else max(self.left() * _PACKING, 0.05)
+        found = rolling.place(
             wanted, memory.budget, bank=memory.bank if memory.banks > 1 else None,
-            limit=max(self.left() * _PACKING, 0.05), seed=self.seed,
+            limit=limit, seed=self.seed,
         )  # fmt: skip
         self.packing += time.monotonic() - start
         if found.status == "packed":
@@ -193,6 +200,8 @@ class _Search:
 def critical(fixed: FixedOrder, budget: int) -> list[tuple[int, tuple[int, ...]]]:
     """Positions at which not every gap can be kept: free bytes, and the gaps that cover it.
 
+    None is free where what is in use takes more than ``budget``.
+
     Those that another one implies, with as many gaps and no more room, are left out.
     """
     covering: list[list[int]] = [[] for _ in fixed.required]
@@ -201,7 +210,7 @@ def critical(fixed: FixedOrder, budget: int) -> list[tuple[int, tuple[int, ...]]
             covering[position].append(i)
     rows: dict[tuple[int, ...], int] = {}
     for position, gaps in enumerate(covering):
-        free = budget - fixed.required[position]
+        free = max(budget - fixed.required[position], 0)
         sizes = sum(fixed.problem.buffers[fixed.gaps[i].buffer].size for i in gaps)
         if sizes > free:
             key = tuple(gaps)

@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from thresher.mapper import exact, pack
+from thresher.mapper import exact, pack, rolling
 from thresher.mapper.backends import available
 from thresher.mapper.fixed import FixedOrder
 from thresher.mapper.graph import Graph, Op, Tensor
@@ -181,7 +181,7 @@ def test_undecided_packings_leave_a_bound(monkeypatch) -> None:
     rng = random.Random(5)
     problem = next(p for p in iter(lambda: drawn(rng), None) if exact.solve(p).objective)
     least = exact.solve(problem).objective
-    real, calls = pack.pack, []
+    real, calls = rolling.place, []
 
     def unsure(rectangles, capacity, **options):
         calls.append(1)
@@ -189,7 +189,7 @@ def test_undecided_packings_leave_a_bound(monkeypatch) -> None:
             return Packing("unknown", (), (), False, 0.0, 0)
         return real(rectangles, capacity, **options)
 
-    monkeypatch.setattr(pack, "pack", unsure)
+    monkeypatch.setattr(rolling, "place", unsure)
     found = exact.solve(problem)
     assert found.bound == least
     assert found.objective >= least
