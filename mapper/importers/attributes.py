@@ -150,6 +150,17 @@ def _recurrent(kind: str, arguments: Arguments, results: Sequence[Shape]) -> Att
     }  # fmt: skip
 
 
+def _cell(kind: str, arguments: Arguments, results: Sequence[Shape]) -> Attributes:
+    """One step of one layer."""
+    hidden, size = arguments["hidden_size"], arguments["input_size"]
+    batch = prod(arguments["input"][:-1])
+    gates = {"lstm_cell": 4, "gru_cell": 3}.get(kind, 1)
+    return {
+        "macs": batch * gates * hidden * (size + hidden), "input_size": size,
+        "hidden_size": hidden, "batch": batch,
+    }  # fmt: skip
+
+
 def _einsum(kind: str, arguments: Arguments, results: Sequence[Shape]) -> Attributes:
     """As one loop over all indices, a multiplication for each operand but the first."""
     equation = "".join(str(arguments["equation"]).split())
@@ -265,6 +276,7 @@ def _named(**names: str) -> "Callable[[str, Arguments, Sequence[Shape]], Attribu
 _MAKERS: dict[str, Callable[[str, Arguments, Sequence[Shape]], Attributes]] = {
     **dict.fromkeys(kinds.CONVOLUTIONS | kinds.TRANSPOSED, _convolution),
     **dict.fromkeys(kinds.RECURRENT, _recurrent),
+    **dict.fromkeys(kinds.CELLS, _cell),
     **{f"{m}_pool{n}d": _pool for m in ("max", "avg") for n in (1, 2, 3)},
     **{f"adaptive_{m}_pool{n}d": _adaptive for m in ("max", "avg") for n in (1, 2, 3)},
     **dict.fromkeys(("cat", "split", "softmax", "log_softmax"), _dimension),

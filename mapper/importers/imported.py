@@ -236,10 +236,12 @@ class Imported:
             value.requires_grad_(like.requires_grad)
         if value.stride() == like.stride():
             return value
-        laid = torch.empty_strided(
-            like.shape, like.stride(), dtype=value.dtype, device=value.device
-        )
-        laid.copy_(value)
+        # Through the places of elements in memory: expanded ones share theirs.
+        size = sum((n - 1) * s for n, s in zip(like.shape, like.stride(), strict=True)) + 1
+        places = torch.arange(size).as_strided(like.shape, like.stride())
+        flat = torch.empty(size, dtype=value.dtype, device=value.device)
+        flat[places.reshape(-1)] = value.reshape(-1)
+        laid = flat.as_strided(like.shape, like.stride())
         return laid.requires_grad_(value.requires_grad)
 
     def run(self, inputs: Sequence[torch.Tensor] | None = None) -> list[torch.Tensor]:

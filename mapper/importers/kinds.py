@@ -41,8 +41,17 @@ MOVES = frozenset(
 )  # fmt: skip
 """What moves data and computes little or nothing."""
 REDUCTIONS = frozenset({"mean", "sum", "max", "min", "argmax", "argmin", "prod", "amax", "amin"})
+CELLS = frozenset({"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"})
+OTHERS = frozenset(
+    {
+        "load", "einsum", "bilinear", "outer", "cumsum", "topk", "sort", "argsort", "scatter",
+        "eq", "ne", "gt", "ge", "lt", "le", "logical_not", "logical_and", "logical_or",
+        "bitwise_not", "bitwise_and", "bitwise_or", "any", "all", "var", "std", "logsumexp",
+        "linalg_vector_norm", "norm", "interpolate", "unfold", "fold",
+    }
+)  # fmt: skip
 VOCABULARY = (
-    {"load", "einsum"} | CONVOLUTIONS | TRANSPOSED | PRODUCTS | RECURRENT | ATTENTION | ACTIVATIONS
+    OTHERS | CELLS | CONVOLUTIONS | TRANSPOSED | PRODUCTS | RECURRENT | ATTENTION | ACTIVATIONS
     | ARITHMETIC | NORMALISATIONS | POOLS | MOVES | REDUCTIONS
 )  # fmt: skip
 """Every kind with a meaning here; other operators keep their own name, in lower case."""
@@ -75,6 +84,10 @@ _TORCH = {
     "to": "to_copy type float half bfloat16 double int long bool type_as",
     "silu": "swish",
     "pow": "square",
+    "interpolate": "upsample resize",
+    "unfold": "im2col",
+    "fold": "col2im",
+    "logsigmoid": "log_sigmoid",
     "hardswish": "hard_swish",
     "embedding": "embedding_bag",
     "scaled_dot_product_attention": "scaled_dot_product_flash_attention "
@@ -99,7 +112,11 @@ _ONNX = {
     "Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "maximum",
     "Min": "minimum", "Gemm": "linear", "MatMul": "matmul", "LSTM": "lstm", "GRU": "gru",
     "RNN": "rnn_tanh", "Attention": "scaled_dot_product_attention", "Clip": "clamp",
-    "Einsum": "einsum",
+    "Einsum": "einsum", "Greater": "gt", "GreaterOrEqual": "ge", "Less": "lt",
+    "LessOrEqual": "le", "Equal": "eq", "Not": "logical_not", "And": "logical_and",
+    "Or": "logical_or", "Resize": "interpolate", "Upsample": "interpolate",
+    "TopK": "topk", "CumSum": "cumsum", "ReduceLogSumExp": "logsumexp", "ReduceL2": "norm",
+
     "LeakyRelu": "leaky_relu", "PRelu": "prelu", "Swish": "silu", "HardSigmoid": "hardsigmoid",
     "LogSoftmax": "log_softmax", "BatchNormalization": "batch_norm",
     "LayerNormalization": "layer_norm", "GroupNormalization": "group_norm",

@@ -1,6 +1,8 @@
 """Networks of PyTorch, by ``torch.export`` or else ``torch.fx``."""
 
+import contextlib
 import copy
+import io
 import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +14,7 @@ from torch import fx
 from torch.fx.graph import _PyTreeCodeGen
 from torch.utils import _pytree
 
-from . import torch_nodes
+from . import kinds, torch_nodes
 from .assemble import Trace, Value, assemble
 from .imported import Imported, Keys, Program, is_part, leaves, name_parts, tensors
 
@@ -100,21 +102,33 @@ def _traced(
     if isinstance(module, fx.GraphModule):
         return _recorded(module, arguments, kwargs, label, "")
     try:
-        with warnings.catch_warnings():
+        # Where it fails it prints what it has.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.export.export(module, arguments, kwargs)
     except Exception as error:  # its classes are its own
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         try:
-            graph_module = fx.symbolic_trace(module)
+            graph = _Tracer().trace(module)
         except Exception as other:
             raise ValueError(
                 f"{label}: torch.export cannot follow the module ({reason}), nor torch.fx "
                 f"({type(other).__name__}: {str(other).strip().splitlines()[0]}); take out what "
                 "depends on data, or give an ExportedProgram or a GraphModule"
             ) from error
-        return _recorded(graph_module, arguments, kwargs, label, reason)
+        warnings.warn(
+            f"{label}: traced by torch.fx, as torch.export failed: {reason}", stacklevel=3
+        )
+        return _recorded(fx.GraphModule(module, graph), arguments, kwargs, label, reason)
     return _exported(program)
+
+
+class _Tracer(fx.Tracer):
+    """Looks into modules, unless they are operators of known kinds."""
+
+    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
+        own = super().is_leaf_module(m, module_qualified_name)
+        return own and kinds.from_torch(type(m).__name__) in kinds.VOCABULARY
 
 
 def _exported(program: torch.export.ExportedProgram) -> _Found:
@@ -123,15 +137,15 @@ def _exported(program: torch.export.ExportedProgram) -> _Found:
         warnings.simplefilter("ignore")
         # No operator is taken apart; in-place ones become functional.
         program = program.run_decompositions({})
-    kinds = torch.export.graph_signature.InputKind
-    outputs_kind = torch.export.graph_signature.OutputKind
+    user_input = torch.export.graph_signature.InputKind.USER_INPUT
+    user_output = torch.export.graph_signature.OutputKind.USER_OUTPUT
     nodes = tuple(n for n in program.graph.nodes if n.op != "output")
     placeholders = [n for n in nodes if n.op == "placeholder"]
     state: dict[fx.Node, torch.Tensor] = {}
     inputs: list[fx.Node | None] = []
     held = {**program.state_dict, **program.constants}
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
-        if spec.kind == kinds.USER_INPUT:
+        if spec.kind == user_input:
             tensor = isinstance(node.meta.get("val"), torch.Tensor)
             inputs.append(node if tensor else None)
         elif isinstance(value := held.get(spec.target or ""), torch.Tensor):
@@ -143,7 +157,7 @@ def _exported(program: torch.export.ExportedProgram) -> _Found:
     last = next(n for n in program.graph.nodes if n.op == "output")
     results, changed = [], []
     for result, spec in zip(last.args[0], program.graph_signature.output_specs, strict=True):
-        if spec.kind == outputs_kind.USER_OUTPUT:
+        if spec.kind == user_output:
             results.append(result)
         elif isinstance(result, fx.Node):
             changed.append(result)
@@ -228,17 +242,26 @@ def _check_overwritten(
     label: str,
     reason: str,
 ) -> None:
-    """Raises where what an operator overwrites is read after it by its old name."""
+    """Raises where what an operator overwrites is the module's or is read after it by its old
+    name."""
     storage = tensor.untyped_storage()._cdata
     for other, value in real.items():
         same = any(t.untyped_storage()._cdata == storage for t in tensors(value))
+        if same and other.op == "get_attr":
+            raise ValueError(
+                f"{label}: {node.name!r} overwrites {other.target!r}, which the module keeps; "
+                f"return the new content instead{_why(reason)}"
+            )
         later = [u for u in other.users if place.get(u, len(place)) > place[node]]
         if other is not node and same and later:
             raise ValueError(
                 f"{label}: {node.name!r} overwrites {other.name!r}, which {later[0].name!r} reads "
-                f"after it; write it out of place"
-                + (f" (torch.export, which can follow this, failed: {reason})" if reason else "")
+                f"after it; write it out of place{_why(reason)}"
             )
+
+
+def _why(reason: str) -> str:
+    return f" (torch.export, which can follow this, failed: {reason})" if reason else ""
 
 
 def _imported(found: _Found, label: str, element_bytes: int | None) -> Imported:

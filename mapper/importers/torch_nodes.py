@@ -120,6 +120,12 @@ def _described(
         arguments = _of_module(kind, module, given)
     elif kind in kinds.RECURRENT:
         arguments = _recurrent(kind, given)
+    elif kind in kinds.CELLS:
+        # aten::lstm_cell(input, hx, w_ih, w_hh, …)
+        gates = {"lstm_cell": 4, "gru_cell": 3}.get(kind, 1)
+        arguments = {
+            "input": given[0], "input_size": given[2][1], "hidden_size": given[2][0] // gates,
+        }  # fmt: skip
     elif kind == "slice":
         arguments = _slice(plain, given, named)
     elif kind == "transpose":

@@ -270,6 +270,30 @@ def test_products_of_computed_factors() -> None:
     ]  # fmt: skip
 
 
+def test_expanded_and_overlapping_operands() -> None:
+    class Overlaps(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return x.expand(3, -1).cumsum(0), x.unfold(1, 3, 1).sum(-1), x[:, None].mT @ x
+
+    check(Overlaps(), torch.randn(1, 7))
+
+
+def test_cells() -> None:
+    class Cells(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.gru = nn.LSTMCell(4, 5), nn.GRUCell(5, 3)
+
+        def forward(self, x: torch.Tensor, h: torch.Tensor) -> Any:
+            a, b = self.lstm(x)
+            return self.gru(a, h), b
+
+    for module in (Cells(), torch.fx.symbolic_trace(Cells())):
+        graph = check(module, torch.randn(2, 4), torch.randn(2, 3)).graph
+        macs = {op.kind: op.attributes.get("macs") for op in graph.ops}
+        assert (macs["lstm_cell"], macs["gru_cell"]) == (2 * 4 * 5 * 9, 2 * 3 * 3 * 8)
+
+
 def test_other_convolutions_and_pools() -> None:
     class Others(nn.Module):
         def __init__(self) -> None:
@@ -301,8 +325,8 @@ def test_other_convolutions_and_pools() -> None:
     assert {"relu6", "hardswish", "silu"} <= ops.keys()
 
 
-class Untraceable(nn.Module):
-    """torch.export refuses attributes that a forward sets; torch.fx does not see them."""
+class Modules(nn.Module):
+    """As torch.fx traces it: whole modules, in-place sums, lists of parts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,7 +338,6 @@ class Untraceable(nn.Module):
         self.lstm = nn.LSTM(6, 5)
 
     def forward(self, x: torch.Tensor) -> Any:
-        self.seen: Any = x
         x = self.body(x)
         y = x.view(x.size(0), 4, -1)[:, :, :6]
         a, b = self.twice(self.twice(y)).chunk(2, dim=1)
@@ -324,8 +347,8 @@ class Untraceable(nn.Module):
         return y, torch.cat(x.chunk(2, 1)[::-1], dim=1)
 
 
-def test_where_export_fails_a_symbolic_trace_does() -> None:
-    model = Untraceable().eval()
+def test_symbolic_traces() -> None:
+    model = Modules().eval()
     graph = fx_graph(model, torch.randn(2, 3, 8, 8))
     kinds = [op.kind for op in graph.ops]
     assert kinds[:5] == ["load", "conv2d", "batch_norm", "relu", "max_pool2d"]
@@ -342,7 +365,29 @@ def fx_graph(model: nn.Module, *inputs: torch.Tensor) -> Any:
     return check(torch.fx.symbolic_trace(model), *inputs).graph
 
 
-def test_fallback_is_taken_and_says_what_it_cannot() -> None:
+def test_where_export_fails_a_symbolic_trace_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("cannot\nat all")
+
+    class Nested(nn.Module):
+        """Has a module of torch.nn that is no operator."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.relu(self.layer.linear1(x)).expand(3, -1, -1).transpose(1, 2) + 1
+
+    monkeypatch.setattr(torch.export, "export", fails)
+    with pytest.warns(UserWarning, match="traced by torch.fx, as .* failed: RuntimeError: cannot$"):
+        graph = check(Nested(), torch.randn(1, 3, 8)).graph
+    assert [op.kind for op in graph.ops] == [
+        "load", "linear", "relu", "expand", "transpose", "add",
+    ]  # fmt: skip
+
+
+def test_fallback_says_what_it_cannot() -> None:
     class Refused(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if x.sum() > 0:
@@ -359,6 +404,21 @@ def test_fallback_is_taken_and_says_what_it_cannot() -> None:
             y.mul_(2)
             return z + 1
 
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.count.add_(x)
+            return self.count * 2
+
+    with pytest.raises(ValueError, match="'add_' overwrites 'count', which the module keeps"):
+        from_torch(torch.fx.symbolic_trace(Counts()), torch.randn(3))
+    imported = from_torch(Counts(), torch.ones(3))
+    # Exported, the new count is delivered, too, and not among the results.
+    assert (len(imported.outputs), len(imported.graph.outputs)) == (1, 2)
+    assert torch.equal(imported.run()[0], 2 * torch.ones(3))
     with pytest.raises(ValueError, match=r"'mul_' overwrites .*which 'add_1' reads after it"):
         from_torch(torch.fx.symbolic_trace(Old()), torch.randn(3))
 
