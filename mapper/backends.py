@@ -87,7 +87,8 @@ def _cbc(
 ) -> tuple[Status, float]:
     import pulp
 
-    options = [f"randomSeed {seed + 1}"] if seed else []
+    # CBC 2.10's preprocessing drops solutions: optima it proves may not be any.
+    options = ["preprocess off", *([f"randomSeed {seed + 1}"] if seed else [])]
     solver = pulp.PULP_CBC_CMD(
         msg=False, timeLimit=max(limit, 0.1), threads=threads, gapRel=gap, options=options,
         logPath=str(log),

@@ -1,6 +1,7 @@
 """CBC and HiGHS behind PuLP: optima, limits, what cannot be."""
 
 import math
+import re
 import sys
 
 import pulp
@@ -85,3 +86,51 @@ def test_highs_that_is_not_there(monkeypatch) -> None:
     assert backends.available() == ["cbc"]
     with pytest.raises(ModuleNotFoundError, match=r"thresher\[ortools\]"):
         backends.run(knapsack([1], 1), "highs", limit=1)
+
+
+CROOKED = """
+4a0 4a1 5a10 10a11 11a12 13a13 1a2 4a3 4a4 4a5 5a6 5a7 10a8 10a9 10s11 11s12 13s14 10s5 5s9
+s5 -a8 >= 0
+4a1 4a3 5a7 9a9 >= 9
+4a1 5a10 1a2 4a5 5a7 10a9 >= 18
+4a1 5a10 1a2 4a5 5a7 >= 15
+10a11 1a2 4a5 5a7 >= 16
+8a11 8a12 1a2 5a7 >= 8
+10a11 1a2 5a7 >= 16
+10a11 11a13 1a2 >= 11
+7a13 1a2 >= 7
+s5 -a9 >= 0
+s9 -a10 >= 0
+s11 -a11 >= 0
+s12 -a12 >= 0
+s14 -a13 >= 0
+4a3 5a6 10a8 >= 16
+1a0 1a3 1a4 >= 2
+4a3 4a4 5a7 9a9 >= 9
+"""
+"""A master of which CBC's preprocessing loses the optimum: it proves 109."""
+
+
+def crooked():
+    model, x = pulp.LpProblem("crooked", pulp.LpMinimize), {}
+
+    def total(terms):
+        found = []
+        for term in terms.split():
+            weight, name = re.fullmatch(r"(-?\d*)([as]\d+)", term).groups()
+            if name not in x:
+                cat = "Binary" if name[0] == "a" else "Continuous"
+                x[name] = model.add_variable(name, 0, 1, cat)
+            found.append(int(weight + "1" if weight in ("", "-") else weight) * x[name])
+        return pulp.lpSum(found)
+
+    least, *rows = CROOKED.strip().splitlines()
+    model += total(least)
+    for row in rows:
+        left, right = row.split(" >= ")
+        model += total(left) >= int(right)
+    return model
+
+
+def test_what_preprocessing_loses(backend) -> None:
+    assert backends.run(crooked(), backend, limit=20).objective == 103
