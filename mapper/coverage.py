@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .fusion import DEFAULT, Rules, fuse
 from .graph import LOAD, Graph, Op
 from .importers import kinds
 
@@ -187,6 +188,16 @@ def coverage(
             )
         )  # fmt: skip
     return Coverage(graph.name, tuple(lines))
+
+
+def fuse_for(graph: Graph, targets: Sequence[Target], rules: Rules = DEFAULT) -> Graph:
+    """``graph`` fused as far as engines go along: an operator that one of ``targets`` takes stays
+    one that one of them takes."""
+
+    def taken(op: Op) -> bool:
+        return any(target.supports(graph, op) is None for target in targets)
+
+    return fuse(graph, rules, lambda base, merged: taken(merged) or not taken(base))
 
 
 def _named(lines: Sequence[Line]) -> str:

@@ -1,17 +1,21 @@
 """Operators that run as one: what follows a convolution element by element, pads before it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from .graph import LOAD, Graph, Op, Tensor
 from .importers import kinds
 
-ELEMENTWISE = (
+IN_PLACE = (
     kinds.ACTIVATIONS
     | kinds.ARITHMETIC
-    | {"batch_norm", "softmax", "local_response_norm", "reshape"}
-)
-"""Of one operand besides parameters; as many bytes out as in, in place."""
+    | {
+        "batch_norm", "layer_norm", "rms_norm", "softmax", "log_softmax", "local_response_norm",
+        "reshape",
+    }
+)  # fmt: skip
+"""Of one operand besides parameters, as many bytes out as in, done to a result while it lies
+there."""
 
 
 @dataclass(frozen=True)
@@ -21,47 +25,60 @@ class Rules:
     bases: frozenset[str] | None = None
     """Kinds that others are fused into; None: every one but ``load``, ``reshape`` and what has
     several results."""
-    followers: frozenset[str] = ELEMENTWISE
+    followers: frozenset[str] = IN_PLACE
     """Kinds that are fused into the operator whose result they read: of one operand besides
     parameters, with a result of as many bytes."""
     residual: bool = False
     """Also sums of a result and another tensor."""
     pads: bool = True
     """Zeros around an image are fused into the convolution that reads it."""
+    reads: frozenset[str] = frozenset()
+    """Kinds that are fused into all that read their results, however many, which read the whole
+    operand in their place: what only picks and orders elements."""
 
 
 DEFAULT = Rules()
-"""What can be done to a result, whatever made it, while it lies there."""
+"""Whatever can be done in place to a result."""
 COMPUTE = Rules(
     kinds.CONVOLUTIONS | kinds.TRANSPOSED | kinds.PRODUCTS,
     kinds.ACTIVATIONS | {"batch_norm", "add", "mul"},
 )
 """Into convolutions and products alone: batch norm, bias, scale and activation."""
+STRIDED = Rules(
+    followers=IN_PLACE | {"transpose"}, reads=frozenset({"transpose", "slice", "split", "expand"})
+)
+"""Operators write and read in any order: no transpose or slice is one of its own."""
 NONE = Rules(frozenset(), frozenset(), pads=False)
+Accept = Callable[[Op, Op], bool]
+"""Whether an operator, the first, may become the second by a fusion."""
 
 
-def fuse(graph: Graph, rules: Rules = DEFAULT) -> Graph:
+def fuse(graph: Graph, rules: Rules = DEFAULT, accept: Accept | None = None) -> Graph:
     """``graph`` with operators fused as ``rules`` say, where nobody else reads what lies between
-    and it is no output.
+    and it is no output; those that ``accept`` refuses are left.
 
     The operator keeps its name and attributes, and has the kinds of what was fused into it in
-    ``Op.fused``, in the order in which they run (a pad, whose sizes are added to ``padding``, comes
-    first); weight bytes and ``macs`` are added.  What lay between is gone; the result keeps the
-    name that it had.
+    ``Op.fused``, in the order in which they run (what comes before it first: a pad, whose sizes are
+    added to ``padding``, and ``reads``); weight bytes and ``macs`` are added.  What lay between is
+    gone; the result keeps the name that it had.
     """
-    work = _Work(graph)
+    work = _Work(graph, accept or (lambda base, merged: True))
     for op in graph.ops:
         if rules.pads and op.kind == "pad":
             work.pad(op)
     for op in graph.ops:
         if op.kind in rules.followers or (rules.residual and op.kind == "add"):
             work.follow(op, rules)
+    for op in graph.ops:
+        if op.name in work.ops and op.kind in rules.reads:
+            work.read(work.ops[op.name], rules)
     return work.graph()
 
 
 class _Work:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, accept: Accept) -> None:
         self.source = graph
+        self.accept = accept
         self.ops: dict[str, Op] = {op.name: op for op in graph.ops}
         """In the default order; what is fused is gone."""
         self.place = {op.name: place for place, op in enumerate(graph.ops)}
@@ -105,7 +122,8 @@ class _Work:
             attributes={**reader.attributes, "padding": padding},
             fused=(*op.fused, "pad", *reader.fused),
         )
-        self._replace(op, reader, merged, reader.name)
+        if self.accept(reader, merged):
+            self._replace(op, reader, merged, reader.name)
 
     def follow(self, op: Op, rules: Rules) -> None:
         """Into the operator that writes what it reads."""
@@ -131,10 +149,39 @@ class _Work:
                     attributes=_added(base.attributes, op.attributes),
                     fused=(*base.fused, op.kind, *op.fused),
                 )
+                if not self.accept(base, merged):
+                    continue
                 others = [t for t in operands if t != tensor and t in self.writer]
                 late = any(self.place[self.writer[t]] > self.place[base.name] for t in others)
                 self._replace(base, op, merged, op.name if late else base.name)
                 return
+
+    def read(self, op: Op, rules: Rules) -> None:
+        """Into all that read its results."""
+        moves = rules.reads | {"reshape"}
+        if any(t in self.kept or not self.readers[t] for t in op.outputs):
+            return
+        if len(op.inputs) != 1 or op.weight_bytes or any(k not in moves for k in op.fused):
+            return
+        names = dict.fromkeys(name for t in op.outputs for name in self.readers[t])
+        merged = [
+            replace(
+                reader,
+                inputs=tuple(
+                    dict.fromkeys(op.inputs[0] if t in op.outputs else t for t in reader.inputs)
+                ),
+                fused=(op.kind, *op.fused, *reader.fused),
+            )
+            for reader in (self.ops[name] for name in names)
+        ]
+        if not all(self.accept(self.ops[new.name], new) for new in merged):
+            return
+        self.readers[op.inputs[0]].remove(op.name)
+        del self.ops[op.name]
+        for new in merged:
+            self.ops[new.name] = new
+            if new.name not in self.readers[op.inputs[0]]:
+                self.readers[op.inputs[0]].append(new.name)
 
     def _fits(self, tensor: str, op: Op, rules: Rules) -> bool:
         if tensor not in self.writer or not self._between(tensor):

@@ -10,6 +10,7 @@ from ..graph import Graph
 from . import kinds
 
 if TYPE_CHECKING:
+    from ..fusion import Rules
     from ..views import Views
 
 
@@ -17,7 +18,7 @@ def load(
     source: str | Path,
     *,
     element_bytes: int | None = 1,
-    fuse: bool = True,
+    fuse: "bool | Rules" = True,
     views: "Views | None" = None,
     dimensions: Mapping[str, int] | None = None,
 ) -> Graph:
@@ -27,9 +28,9 @@ def load(
     The callable takes no arguments and returns a ``torch.nn.Module`` and its example inputs (a
     tuple of tensors or one tensor), or a module with an attribute ``example_inputs``.
     ``element_bytes``: bytes of every activation's and parameter's element; None: each tensor's own
-    type.  A JSON file has its own sizes.  ``fuse``: by :data:`..fusion.DEFAULT`; what a JSON file
-    holds is fused or not as it is.  ``views``: None is ``Views()``.  ``dimensions``: values of an
-    ONNX model's dynamic dimensions.
+    type.  A JSON file has its own sizes.  ``fuse``: by these rules, True by
+    :data:`..fusion.DEFAULT`; what a JSON file holds stays as it is.  ``views``: None is
+    ``Views()``.  ``dimensions``: values of an ONNX model's dynamic dimensions.
 
     Raises :class:`ValueError`, saying what is expected, for anything else, and
     :class:`FileNotFoundError`.
@@ -59,7 +60,7 @@ def load(
             "of these"
         )
     if fuse and suffix != ".json":
-        graph = fusion.fuse(graph)
+        graph = fusion.fuse(graph, fusion.DEFAULT if fuse is True else fuse)
     return (Views() if views is None else views)(graph)
 
 

@@ -19,6 +19,7 @@ from .assemble import Trace, Value, assemble
 from .imported import Imported, Keys, Program, is_part, leaves, name_parts, tensors
 
 if TYPE_CHECKING:
+    from ..fusion import Rules
     from ..views import Views
 
 Source = torch.nn.Module | torch.export.ExportedProgram
@@ -48,7 +49,7 @@ def from_torch(
     *,
     kwargs: Mapping[str, Any] | None = None,
     element_bytes: int | None = 1,
-    fuse: bool = False,
+    fuse: "bool | Rules" = False,
     views: "Views | None" = None,
     name: str | None = None,
 ) -> Imported:
@@ -57,8 +58,8 @@ def from_torch(
     ``module``: any module in evaluation mode, a ``torch.fx.GraphModule`` (as it is), or an
     ``ExportedProgram`` (which has its example inputs).  It is exported, and in-place operators are
     made functional; where ``torch.export`` cannot, ``torch.fx`` traces it symbolically.
-    ``element_bytes`` as in :func:`.load`; ``fuse`` by :data:`...fusion.DEFAULT`; ``views``: None
-    is none.
+    ``element_bytes`` as in :func:`.load`; ``fuse``: by these rules, True by
+    :data:`...fusion.DEFAULT`; ``views``: None is none.
 
     Raises :class:`ValueError`, saying what to do, for a module in training mode that has dropout
     or batch norm, dynamic shapes, values that depend on data, and what no trace can follow.
@@ -78,7 +79,7 @@ def from_torch(
     if fuse:
         from .. import fusion
 
-        graph = fusion.fuse(graph)
+        graph = fusion.fuse(graph, fusion.DEFAULT if fuse is True else fuse)
     if views is not None:
         graph = views(graph)
     return imported.of(graph)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from rich.console import Console
-from thresher.mapper.coverage import HOST_KINDS, coverage
+from thresher.mapper.coverage import HOST_KINDS, coverage, fuse_for
 from thresher.mapper.graph import Graph, Op, Tensor
 
 
@@ -74,6 +74,33 @@ def test_unknown_operators_are_named_with_a_way_out() -> None:
     many = Graph("many", tensors, [Op("x", "load", (), ("x",)), *odd])
     with pytest.raises(ValueError, match="and 4 more"):
         coverage(many, []).check()
+
+
+class Bare(Only):
+    """Takes no operator with others fused into it, but for activations."""
+
+    def supports(self, graph: Graph, op: Op) -> str | None:
+        if set(op.fused) - {"relu"}:
+            return f"computes no {op.fused}"
+        return super().supports(graph, op)
+
+
+def test_fusion_keeps_operators_on_their_engines() -> None:
+    ops = [
+        Op("x", "load", (), ("x",)),
+        Op("c", "conv2d", ("x",), ("a",)),
+        Op("r", "relu", ("a",), ("b",)),
+        Op("n", "local_response_norm", ("b",), ("c",)),
+        Op("p", "max_pool2d", ("c",), ("d",)),
+        Op("m", "softmax", ("d",), ("e",)),
+    ]
+    graph = Graph("lrn", [Tensor(n, 4) for n in "xabcde"], ops)
+    found = fuse_for(graph, [Bare("array", "conv2d")])
+    assert [(op.kind, *op.fused) for op in found.ops[1:]] == [
+        ("conv2d", "relu"), ("local_response_norm",), ("max_pool2d", "softmax"),
+    ]  # fmt: skip
+    places = coverage(found, [Bare("array", "conv2d")]).lines
+    assert [line.runs for line in places] == ["memory", "array", "host", "host"]
 
 
 def test_as_json_and_as_a_table() -> None:

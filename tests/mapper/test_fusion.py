@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from thresher.mapper import fusion, graph_json
 from thresher.mapper.fixed import FixedOrder
 from thresher.mapper.graph import Graph, Op, Tensor
 from thresher.mapper.importers import onnx_models
+from thresher.mapper.importers.pytorch import from_torch
 from thresher.mapper.problem import Memory, lower
 from thresher.models import data
 
@@ -138,6 +140,61 @@ def test_rules() -> None:
     ]  # fmt: skip
     only = fusion.Rules(frozenset({"add"}), frozenset({"relu"}))
     assert [k for k in kinds(fusion.fuse(chain(), only)) if len(k) > 1] == [("add", "relu")]
+
+
+def test_refused_fusions_are_left() -> None:
+    def accept(base: Op, merged: Op) -> bool:
+        return not (base.kind == "conv2d" and "relu" in merged.fused)
+
+    assert kinds(fusion.fuse(chain(), accept=accept)) == [
+        ("load",), ("conv2d", "batch_norm"), ("relu",), ("add", "relu"),
+    ]  # fmt: skip
+    assert fusion.fuse(padded(), accept=lambda base, merged: False).ops[1].kind == "pad"
+
+
+def test_strided_readers_take_transposes_and_slices() -> None:
+    ops = [
+        Op("x", "load", (), ("x",)),
+        Op("l", "linear", ("x",), ("a",)),
+        Op("first", "slice", ("a",), ("b",)),
+        Op("halves", "split", ("a",), ("c", "d")),
+        Op("t", "transpose", ("b",), ("e",)),
+        Op("m", "matmul", ("e", "c"), ("f",)),
+        Op("n", "matmul", ("f", "d"), ("g",)),
+        Op("last", "slice", ("g",), ("h",)),
+    ]
+    sizes = {"x": 2, "a": 6, "b": 2, "c": 3, "d": 3, "e": 2, "f": 4, "g": 4, "h": 2}
+    graph = Graph("strided", [Tensor(n, s) for n, s in sizes.items()], ops)
+    found = fusion.fuse(graph, fusion.STRIDED)
+    assert kinds(found)[2:] == [
+        ("matmul", "split", "slice", "transpose"), ("matmul", "split"), ("slice",),
+    ]  # fmt: skip
+    assert [op.inputs for op in found.ops[2:]] == [("a",), ("f", "a"), ("g",)]
+    assert set(found.tensors) == {"x", "a", "f", "g", "h"}
+    assert kinds(fusion.fuse(graph)) == kinds(graph)
+
+
+def test_transformer_read_in_any_order_is_the_reference_graph() -> None:
+    """But for the last two normalisations, which this fuses too."""
+    with torch.device("meta"):
+        words = torch.randn(1, 128, 512), torch.randn(1, 128, 512)
+        model = torch.nn.Transformer(batch_first=True).eval()
+        graph = from_torch(model, words, fuse=fusion.STRIDED).graph
+    assert sum(op.weight_bytes for op in graph.ops) == sum(p.numel() for p in model.parameters())
+    try:
+        reference = graph_json.read(data.path("graphs/tv_transformer.json"))
+    except data.MissingData as missing:
+        pytest.skip(str(missing))
+    theirs = [op for op in reference.ops if op.kind != "layer_norm"]
+    assert [op.kind for op in graph.ops] == [op.kind for op in theirs]
+    for mine, other in zip(graph.ops, theirs, strict=True):
+        assert [graph.tensors[t].bytes for t in (*mine.inputs, *mine.outputs)] == [
+            reference.tensors[t].bytes for t in (*other.inputs, *other.outputs)
+        ]
+    memory = Memory(1 << 40)
+    mine, wanted = lower(graph, memory), lower(reference, memory)
+    assert mine.floor == wanted.floor == 327_680
+    assert FixedOrder(mine).peak == FixedOrder(wanted).peak == 458_752
 
 
 def test_results_of_another_size_and_views_stay() -> None:
