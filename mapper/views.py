@@ -82,6 +82,16 @@ class _Work:
         loaded = {t for op in graph.ops if op.kind == LOAD for t in op.outputs}
         self.outside = {*graph.inputs, *loaded}
         self.outputs = set(graph.outputs)
+        self.family = {t.name: {t.name} for t in graph.tensors.values()}
+        """Of every tensor that owns bytes, those that lie in them."""
+        for t in graph.tensors.values():
+            if t.view is not None:
+                self.family[graph.root(t.name)[0]] |= self.family.pop(t.name)
+        self.touches: dict[str, list[int]] = {t: [] for t in graph.tensors}
+        """Places of the operators that read or write each."""
+        for place, op in enumerate(graph.ops):
+            for t in (*op.inputs, *op.outputs):
+                self.touches[t].append(place)
 
     def graph(self) -> Graph:
         source = self.source
@@ -98,6 +108,7 @@ class _Work:
 
     def _view(self, tensor: str, of: str, offset: int = 0) -> None:
         self.tensors[tensor] = replace(self.tensors[tensor], view=of, offset=offset)
+        self.family[self.root(of)[0]] |= self.family.pop(tensor)
 
     def _pure(self, op: Op) -> bool:
         """Whether it moves bytes and computes nothing."""
@@ -165,20 +176,23 @@ class _Work:
             root = self.root(name)[0]
             if operand.bytes != result.bytes or not operand.shape or root in self.outside:
                 continue
-            others = [t for t in op.inputs if t != name]
-            others += [
+            others = {
                 t
-                for later in self.source.ops[place + 1 :]
-                if later.name not in self.gone
-                for t in (*later.inputs, *later.outputs)
-            ]
-            if any(self._overlap(name, t) for t in [*others, *self.outputs]):
+                for t in self.family[root]
+                if t in self.outputs
+                or any(self._runs(p) and p > place for p in self.touches[t])
+                or (t in op.inputs and t != name)
+            }
+            if any(self._overlap(name, t) for t in others):
                 continue
             delivered = any(self.root(t)[0] == result.name for t in self.outputs)
             if delivered and self.tensors[root].bytes != result.bytes:
                 continue
             self._view(result.name, name)
             return
+
+    def _runs(self, place: int) -> bool:
+        return self.source.ops[place].name not in self.gone
 
     def _overlap(self, one: str, other: str) -> bool:
         (a, start), (b, begin) = self.root(one), self.root(other)

@@ -1,6 +1,8 @@
 """Graphs of networks from files and from PyTorch."""
 
 import importlib
+import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +27,9 @@ def load(
     """The graph of ``source``: a ``.json`` file (:mod:`..graph_json`), an ``.onnx`` file, or
     ``package.module:callable``.
 
-    The callable takes no arguments and returns a ``torch.nn.Module`` and its example inputs (a
-    tuple of tensors or one tensor), or a module with an attribute ``example_inputs``.
+    The module is looked for in the current directory too.  The callable takes no arguments and
+    returns a ``torch.nn.Module`` and its example inputs (a tuple of tensors or one tensor), or a
+    module with an attribute ``example_inputs``.
     ``element_bytes``: bytes of every activation's and parameter's element; None: each tensor's own
     type.  A JSON file has its own sizes.  ``fuse``: by these rules, True by
     :data:`..fusion.DEFAULT`; what a JSON file holds stays as it is.  ``views``: None is
@@ -81,12 +84,16 @@ def _called(text: str) -> tuple[Any, Any]:
         "expected package.module:callable, a callable without arguments that returns a "
         "torch.nn.Module and its example inputs, or a module with an attribute example_inputs"
     )
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(name)
     except ImportError as error:
         raise ValueError(
             f"{text!r}: no module {name!r} ({error}); {expected}; run where it can be imported"
         ) from error
+    finally:
+        sys.path.remove(here)
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise ValueError(f"{text!r}: {name!r} has no {attribute!r}; {expected}")
@@ -95,10 +102,13 @@ def _called(text: str) -> tuple[Any, Any]:
         raise ValueError(f"{text!r} is {type(found).__name__}; {expected}")
     import torch
 
-    try:
-        made: Any = found if isinstance(found, torch.nn.Module) else found()
-    except TypeError as error:
-        raise ValueError(f"{text!r} cannot be called without arguments: {error}") from error
+    made: Any = found
+    if not isinstance(found, torch.nn.Module):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as error:
+            raise ValueError(f"{text!r} cannot be called without arguments: {error}") from error
+        made = found()
     if isinstance(made, tuple) and len(made) == 2:
         module, inputs = made
     else:

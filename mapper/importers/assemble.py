@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -105,7 +105,7 @@ def assemble(trace: Trace, element_bytes: int | None) -> Graph:
     """
     if element_bytes is not None and element_bytes < 1:
         raise ValueError(f"element_bytes is {element_bytes}; give 1 or more, or None")
-    nodes = _alive(_fold(trace), trace.outputs)
+    nodes = _recognise(_alive(_fold(trace), trace.outputs), trace)
     _single_names(nodes, trace)
     readers = Counter(
         c
@@ -186,9 +186,7 @@ def _fold(trace: Trace) -> list[Node]:
             alias[node.results[0]] = operands[0]
         else:
             settings = frozenset(alias.get(v, v) for v in node.settings)
-            kept.append(
-                Node(node.name, node.kind, operands, node.results, node.attributes, settings)
-            )
+            kept.append(replace(node, operands=operands, settings=settings))
     outside = {*trace.inputs, *trace.constants}
     for place, output in enumerate(trace.outputs):
         found = alias.get(output, output)
@@ -210,10 +208,29 @@ def _alive(nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
         results = tuple(r for r in node.results if r in needed)
         if results:
             needed.update(node.operands)
-            found.append(
-                Node(node.name, node.kind, node.operands, results, node.attributes, node.settings)
-            )
+            found.append(replace(node, results=results))
     return found[::-1]
+
+
+def _recognise(nodes: Sequence[Node], trace: Trace) -> list[Node]:
+    """A product with itself is ``pow``; one with its own ``sigmoid``, which nobody else reads,
+    ``silu``."""
+    gates = {node.results[0]: node for node in nodes if node.kind == "sigmoid"}
+    readers = Counter(v for node in nodes for v in set(node.operands))
+    readers.update(trace.outputs)
+    found: list[Node] = []
+    gone: set[str] = set()
+    for node in nodes:
+        if node.kind == "mul" and len(node.operands) == 2:
+            one, other = node.operands
+            if one == other:
+                node = replace(node, kind="pow", attributes=lambda _: {"macs": 0, "exponent": 2})
+            for value, gate in ((one, other), (other, one)):
+                if gate in gates and gates[gate].operands == (value,) and readers[gate] == 1:
+                    gone.add(gate)
+                    node = replace(node, kind="silu", operands=(value,))
+        found.append(node)
+    return [node for node in found if node.results[0] not in gone]
 
 
 def _single_names(nodes: list[Node], trace: Trace) -> None:
@@ -222,9 +239,7 @@ def _single_names(nodes: list[Node], trace: Trace) -> None:
         name = _free(node.name, names)
         names.add(name)
         if name != node.name:
-            nodes[place] = Node(
-                name, node.kind, node.operands, node.results, node.attributes, node.settings
-            )
+            nodes[place] = replace(node, name=name)
 
 
 def _free(name: str, taken: Iterable[str] | Mapping[str, Any]) -> str:

@@ -57,6 +57,15 @@ def test_callables(networks: ModuleType, name: str) -> None:
     assert [op.kind for op in viewed.ops] == ["load", "linear", "relu", "linear"]
 
 
+def test_modules_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "import torch\n\ndef net():\n    return torch.nn.ReLU(), torch.ones(2)\n"
+    (tmp_path / "my_network_here.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert [op.kind for op in importers.load("my_network_here:net").ops] == ["load", "relu"]
+    assert sys.path == before
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from thresher.mapper import importers
 from thresher.mapper.fusion import fuse
 from thresher.mapper.graph import Graph
 from thresher.mapper.importers import onnx_models
+from thresher.mapper.importers.pytorch import from_torch
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 FLOAT = onnx.TensorProto.FLOAT
@@ -68,6 +70,40 @@ def test_convolutions_and_pools_by_hand() -> None:
     assert (mean.kind, mean.attributes["output"]) == ("adaptive_avg_pool2d", [1, 1])
     assert (up.name, up.kind, up.attributes["macs"]) == ("up", "conv_transpose2d", 12 * 6 * 3 * 4)
     assert graph.outputs == ("g", "t")
+
+
+def test_the_same_network_as_from_pytorch() -> None:
+    """Kinds, attributes, shapes and bytes of parameters, layer by layer."""
+    nn = torch.nn
+    layers = (
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.LeakyReLU(0.1),
+        nn.MaxPool2d(3, 2, 1), nn.ConvTranspose2d(8, 4, 2, 2), nn.Sigmoid(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5), nn.Softmax(1),
+    )  # fmt: skip
+    ours = from_torch(nn.Sequential(*layers).eval(), torch.randn(1, 3, 16, 16)).graph
+    theirs = load(
+        [
+            node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+            node("BatchNormalization", ["c", "v", "v1", "v2", "v3"], ["n"]),
+            node("LeakyRelu", ["n"], ["r"], alpha=0.1),
+            node("MaxPool", ["r"], ["m"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+            node("ConvTranspose", ["m", "u", "ub"], ["t"], strides=[2, 2]),
+            node("Sigmoid", ["t"], ["s"]),
+            node("GlobalAveragePool", ["s"], ["g"]),
+            node("Flatten", ["g"], ["f"]),
+            node("Gemm", ["f", "l", "lb"], ["y"], transB=1),
+            node("Softmax", ["y"], ["z"]),
+        ],
+        [tensor("x", 1, 3, 16, 16)], [tensor("z", 1, 5)], w=weights(8, 3, 3, 3), b=weights(8),
+        v=weights(8), v1=weights(8), v2=weights(8), v3=weights(8), u=weights(8, 4, 2, 2),
+        ub=weights(4), l=weights(5, 4), lb=weights(5),
+    )  # fmt: skip
+    for mine, other in zip(ours.ops, theirs.ops, strict=True):
+        assert (mine.kind, mine.weight_bytes) == (other.kind, other.weight_bytes)
+        close = {k: v for k, v in other.attributes.items() if k != "slope"}
+        assert {k: v for k, v in mine.attributes.items() if k != "slope"} == close
+        assert ours.tensors[mine.outputs[0]].shape == theirs.tensors[other.outputs[0]].shape
+    assert ours.ops[3].attributes["slope"] == pytest.approx(theirs.ops[3].attributes["slope"])
 
 
 def test_products_of_parameters_and_of_tensors() -> None:

@@ -182,8 +182,8 @@ def test_several_inputs_and_results() -> None:
     graph = imported.graph
     kinds = [op.kind for op in graph.ops]
     assert kinds.count("load") == 2
-    square = next(op for op in graph.ops if op.kind == "mul")
-    assert square.inputs == ("x",)
+    square = next(op for op in graph.ops if op.kind == "pow")
+    assert (square.name, square.inputs, square.attributes["exponent"]) == ("mul", ("x",), 2)
     split = next(op for op in graph.ops if op.kind == "split")
     # Chunks of 3, 3 and 2: the last is not read.
     assert (len(split.outputs), split.attributes["starts"]) == (2, [0, 3])
@@ -268,6 +268,19 @@ def test_products_of_computed_factors() -> None:
     assert [(a["batch"], a["rows"], a["in_features"], a["out_features"]) for a in found] == [
         (2, 3, 4, 5), (1, 3, 4, 5),
     ]  # fmt: skip
+
+
+def test_gates() -> None:
+    class Gates(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            y = torch.sigmoid(x + 1)
+            return torch.sigmoid(x) * x, y * (x + 1), y, x * torch.sigmoid(2 * x)
+
+    graph = check(Gates(), torch.randn(4, 5)).graph
+    kinds = [op.kind for op in graph.ops]
+    assert kinds.count("silu") == 1  # the second one's gate is a result, the last is another's
+    assert kinds.count("sigmoid") == 2
+    assert next(op for op in graph.ops if op.kind == "silu").inputs == ("x",)
 
 
 def test_expanded_and_overlapping_operands() -> None:
