@@ -113,7 +113,7 @@ def run(
     constant = model.objective.constant if model.objective is not None else 0.0
     given = {v.name: float((start or {})[v.name]) for v in variables if v.name in (start or {})}
     incumbent, best = {}, math.inf
-    if len(given) == len(variables):
+    if start is not None and len(given) == len(variables):
         incumbent = dict(given)
         try:
             best = _checked(model, incumbent)
@@ -136,6 +136,10 @@ def run(
     interrupted = False
     answer = _Answer("unknown", -math.inf, {}, False)
     if not variables:
+        try:
+            _checked(model, {})
+        except SolverError:
+            return outcome("infeasible", None, math.inf, {})
         return outcome("optimal", constant, constant, {})
     if limit > 0:
         call = _Call(limit, threads, seed, gap, given, told)

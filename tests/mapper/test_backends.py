@@ -206,8 +206,11 @@ def test_what_is_refused() -> None:
 
 
 def test_nothing_to_decide(backend) -> None:
-    found = backends.run(pulp.LpProblem("none", pulp.LpMinimize), backend, limit=1)
+    model = pulp.LpProblem("none", pulp.LpMinimize)
+    found = backends.run(model, backend, limit=1)
     assert (found.status, found.objective) == ("optimal", 0)
+    model += pulp.lpSum([]) >= 1
+    assert backends.run(model, backend, limit=1).status == "infeasible"
 
 
 def test_highs_that_is_not_there(monkeypatch) -> None:
