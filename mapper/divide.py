@@ -1,0 +1,182 @@
+"""Divide and conquer: orders of graphs that are too large to prove one the best.
+
+*Divide*: an order is cut where the least lies across, and each piece is annealed (:mod:`.anneal`)
+with the others as they are.  *Conquer*: the whole is annealed, at first as hot.  Several begin
+side by side, from the default order, greedy ones and that of least peak; the best orders get their
+exact residences and addresses (:mod:`.exact`).  The bound is :func:`.bound.any_order`'s, for
+all orders.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from . import bound, exact, orders
+from .anneal import Annealed, anneal
+from .backends import Backend
+from .fixed import FixedOrder
+from .plan import Plan, Result, Watch, unwatched
+from .problem import BudgetError, Problem
+
+PIECE = 120
+"""Steps of a piece, about."""
+MOVES = 6_500
+"""Of a step, in each of both phases: a quarter of them for its piece."""
+STARTS = 4
+"""Orders that are annealed, unless time is up."""
+
+
+def solve(
+    problem: Problem,
+    *,
+    limit: float = 120.0,
+    seed: int = 0,
+    workers: int = 2,
+    start: Sequence[Sequence[int]] = (),
+    backend: Backend = "cbc",
+    watch: Watch = unwatched,
+) -> Result:
+    """A plan of few non-compulsory bytes over all orders, and a bound for them.
+
+    ``workers`` orders at once; ``start``: more orders to begin with.  The same for the same seed,
+    as long as ``limit`` seconds suffice.  ``optimal`` where the bound is reached.  Raises
+    :class:`.problem.BudgetError` where no order keeps the budget.
+    """
+    begun = time.monotonic()
+    search = _Search(problem, begun, limit, seed, backend, watch)
+    try:
+        search.run(workers, start)
+    except KeyboardInterrupt:
+        search.notes["interrupted"] = True
+    return search.result()
+
+
+@dataclass
+class _Search:
+    problem: Problem
+    begun: float
+    limit: float
+    seed: int
+    backend: Backend
+    watch: Watch
+
+    def __post_init__(self) -> None:
+        self.bound = 0
+        self.best: Plan | None = None
+        self.least: int | None = None
+        self.notes: dict[str, object] = {}
+
+    def run(self, workers: int, start: Sequence[Sequence[int]]) -> None:
+        self.bound = bound.any_order(self.problem, min(self.limit / 10, 10.0), self.backend)
+        first = [*map(tuple, start), *self.beginnings()]
+        # What exact residences and addresses take comes after.
+        deadline = self.begun + 0.7 * self.limit
+        jobs = [(first[i % len(first)], self.seed * STARTS + i) for i in range(STARTS)]
+        self.notes["orders"] = len(jobs)
+        with ThreadPoolExecutor(max(workers, 1)) as pool:
+            found = list(pool.map(lambda job: self.annealed(job[0], job[1], deadline), jobs))
+        found += [Annealed(order, _followed(self.problem, order)) for order in first]
+        self.notes["annealed"] = min(a.cost for a in found)
+        self.place(sorted({a.order: a for a in found}.values(), key=lambda a: (a.cost, a.order)))
+
+    def beginnings(self) -> list[orders.Order]:
+        """Orders that keep the budget; raises where none does."""
+        problem = self.problem
+        peak = orders.min_peak(problem, min(self.limit / 10, 10.0))
+        found = [orders.depth_first(problem), peak.order, orders.greedy(problem)]
+        found = [order for order in [*found, orders.default(problem)] if _keeps(problem, order)]
+        if not found:
+            FixedOrder(problem, peak.order)  # says what is wrong
+        return list(dict.fromkeys(found))
+
+    def annealed(self, order: orders.Order, seed: int, deadline: float) -> Annealed:
+        """Pieces, then the whole."""
+        steps = len(self.problem.steps)
+        found = Annealed(order, _followed(self.problem, order))
+        for piece in pieces(self.problem, order):
+            length = piece[1] - piece[0]
+            found = anneal(
+                self.problem, found.order, within=piece, moves=MOVES * length // 4, seed=seed,
+                deadline=deadline, told=self.told(),
+            )  # fmt: skip
+        return anneal(
+            self.problem, found.order, moves=MOVES * steps, seed=seed + 1, deadline=deadline,
+            told=self.told(),
+        )  # fmt: skip
+
+    def told(self) -> Callable[[int], None]:
+        """Passes on what falls below all before; addresses are still to be found."""
+
+        def hear(cost: int) -> None:
+            if self.least is None or cost < self.least:
+                self.least = cost
+                self.watch(self.bound, cost, time.monotonic() - self.begun)
+
+        return hear
+
+    def place(self, found: Sequence[Annealed]) -> None:
+        """Exact plans of the best orders, until none that is left may be better."""
+        tried = 0
+        for order in found:
+            left = self.limit - (time.monotonic() - self.begun)
+            if self.best is not None and (
+                order.cost > self.best.objective * 1.1 or tried >= 6 or left <= 0
+            ):
+                break
+            tried += 1
+            result = exact.solve(
+                self.problem, order.order, backend=self.backend, limit=max(left / 3, 2.0),
+                seed=self.seed,
+            )  # fmt: skip
+            if result.plan is None:
+                continue
+            if self.best is None or result.plan.objective < self.best.objective:
+                self.best = result.plan
+                self.watch(self.bound, self.best.objective, time.monotonic() - self.begun)
+            if self.best.objective <= min(a.cost for a in found):
+                break
+        self.notes["placed"] = tried
+
+    def result(self) -> Result:
+        seconds = time.monotonic() - self.begun
+        if self.best is None:
+            return Result(
+                self.problem, "unknown", None, self.bound, "divide", seconds, self.seed, self.notes
+            )
+        status = "optimal" if self.best.objective == self.bound else "feasible"
+        return Result(
+            self.problem, status, self.best, self.bound, "divide (anneal, pack)", seconds,
+            self.seed, self.notes,
+        )  # fmt: skip
+
+
+def pieces(problem: Problem, order: Sequence[int], length: int = PIECE) -> list[tuple[int, int]]:
+    """Ranges of positions of about ``length`` steps; across their bounds lies little."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for position, step in enumerate(order):
+        for b in problem.steps[step].uses:
+            first.setdefault(b, position)
+            last[b] = position
+    across = [0] * (len(order) + 1)
+    for b in first:
+        for position in range(first[b] + 1, last[b] + 1):
+            across[position] += problem.buffers[b].size
+    bounds = [0]
+    while bounds[-1] + 3 * length // 2 < len(order):
+        reach = range(bounds[-1] + length // 2, bounds[-1] + 3 * length // 2)
+        bounds.append(min(reach, key=lambda t: (across[t], abs(t - bounds[-1] - length))))
+    return list(zip(bounds, [*bounds[1:], len(order)], strict=True))
+
+
+def _keeps(problem: Problem, order: Sequence[int]) -> bool:
+    try:
+        FixedOrder(problem, order)
+    except BudgetError:
+        return False
+    return True
+
+
+def _followed(problem: Problem, order: Sequence[int]) -> int:
+    return anneal(problem, order, moves=0).cost

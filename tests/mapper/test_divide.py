@@ -1,0 +1,111 @@
+"""Annealed orders, bounds for all orders, divide and conquer."""
+
+import math
+import random
+
+import pytest
+from thresher.mapper import bound, divide, exact, orders
+from thresher.mapper.anneal import anneal
+from thresher.mapper.fixed import FixedOrder
+from thresher.mapper.graph_json import read
+from thresher.mapper.problem import Memory, Problem, lower
+from thresher.models import data
+
+from .test_orders import drawn, every_order
+
+
+def scarce(seed: int, steps: int = 8) -> Problem:
+    rng = random.Random(seed)
+    floor = drawn(random.Random(seed), steps).floor
+    return drawn(rng, steps, floor + seed % 3)
+
+
+def reference(name: str) -> Problem:
+    try:
+        graph = read(data.path(f"graphs/{name}.json"))
+    except data.MissingData as missing:
+        pytest.skip(str(missing))
+    return lower(graph, Memory(lower(graph, Memory(1 << 40)).floor))
+
+
+def capacity_only(problem: Problem, order) -> int:
+    """The least bytes where addresses do not matter, by enumeration."""
+    fixed = FixedOrder(problem, order)
+    least = math.inf
+    for bits in range(1 << len(fixed.gaps)):
+        left = [i for i in range(len(fixed.gaps)) if bits >> i & 1]
+        load = list(fixed.required)
+        for i, gap in enumerate(fixed.gaps):
+            if i not in left:
+                for position in gap.freed:
+                    load[position] += problem.buffers[gap.buffer].size
+        if max(load) <= problem.memory.budget:
+            least = min(least, fixed.cost(left))
+    return least
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_annealing_and_bounds_against_all_orders(seed) -> None:
+    problem = scarce(seed)
+    least = min(capacity_only(problem, order) for order in every_order(problem))
+    assert bound.any_order(problem) <= least
+    found = anneal(problem, orders.default(problem), moves=4000, seed=seed)
+    problem.check_order(found.order)
+    assert found.cost >= capacity_only(problem, found.order) >= least
+    # Eviction by a rule is an upper bound; over all orders it is near the least.
+    assert found.cost <= 1.5 * least + 6
+    assert anneal(problem, orders.default(problem), moves=4000, seed=seed) == found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_known_of_the_last_order_changes_nothing(seed) -> None:
+    """Costs that were pieced together equal those of the whole order followed anew."""
+    problem = scarce(seed, 60)
+    found = anneal(problem, orders.default(problem), moves=3000, seed=seed)
+    assert anneal(problem, found.order, moves=0).cost == found.cost
+    low, high = 15, 45
+    part = anneal(problem, found.order, moves=3000, within=(low, high), seed=seed)
+    assert part.order[:low] == found.order[:low]
+    assert part.order[high:] == found.order[high:]
+    assert anneal(problem, part.order, moves=0).cost == part.cost <= found.cost
+
+
+def test_pieces_cover_all_steps() -> None:
+    problem = drawn(random.Random(1), 400)
+    found = divide.pieces(problem, orders.default(problem))
+    assert [a for a, _ in found] == [0, *(b for _, b in found[:-1])]
+    assert found[-1][1] == 400
+    assert all(60 <= b - a <= 180 for a, b in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "bounded"),
+    [
+        ("light_shufflenet", 37_632, 0),
+        ("tv_vit_b_16", 3_631_104, 3_631_104),
+        ("tv_r2plus1d_18", 51_380_224, 51_380_224),
+        ("tv_transformer", 2_031_616, 1_572_864),
+        ("tv_densenet121", 1_204_224, 1_003_520),
+    ],
+)
+def test_reference_graphs(name, least, bounded) -> None:
+    problem, told = reference(name), []
+    found = divide.solve(problem, limit=30, watch=lambda *said: told.append(said[:2]))
+    assert found.objective == least
+    assert least >= found.bound >= bounded
+    assert found.status == ("optimal" if found.bound == least else "feasible")
+    assert told[-1][1] == least
+    assert exact.solve(problem, found.plan.order).objective == least
+
+
+@pytest.mark.slow
+def test_a_network_of_searched_cells() -> None:
+    found = divide.solve(reference("tv_pnasnet5large"), limit=120)
+    assert found.objective <= 19_500_000
+
+
+def test_time_that_is_up_still_gives_a_plan() -> None:
+    problem = scarce(2, 200)
+    found = divide.solve(problem, limit=1.0)
+    assert found.plan is not None
+    assert found.bound <= found.objective
