@@ -132,17 +132,17 @@ class Search {
         if (greedy(offsets)) return PACKED;
         static const Strategy STRATEGIES[] = {
             {Strategy::SLACK, 1, 1, Strategy::LENGTH, .3},
-            {Strategy::LOW, 0, 100, Strategy::SIZE, .3},
+            {Strategy::SLACK, .6, 100, Strategy::SIZE, .3},
             {Strategy::WEIGHTED, 0, 1, Strategy::LENGTH, .3},
+            {Strategy::SLACK, .3, 100, Strategy::SIZE, .3},
             {Strategy::SLACK, 4, 1, Strategy::LENGTH, .3},
-            {Strategy::LOW, 0, 5, Strategy::SIZE, .5},
         };
         std::mt19937_64 random(seed);
         const int strategies = sizeof STRATEGIES / sizeof *STRATEGIES;
         for (i64 round = 0;; round++) {
             const Strategy& strategy = STRATEGIES[(round + seed) % strategies];
             prepare(strategy, round < strategies ? 0 : strategy.noise, random);
-            const Result result = run(strategy, 250 * luby(round / strategies + 1));
+            const Result result = run(strategy, 150 * luby(round / strategies + 1));
             if (result == PACKED)
                 for (int b = 0; b < n; b++) offsets[r[b].id] = low[b];
             if (result != UNKNOWN || clock.over()) return result;
@@ -184,7 +184,7 @@ class Search {
     std::vector<i64> lowest, second, candidates;  // of a section, as last scanned
     std::vector<Change> changes;
     std::vector<char> dirty;
-    std::vector<int> queue, others;
+    std::vector<int> queue, turn, others;
     std::vector<Goal> goals;
 
     static i64 bit(int b) { return i64(u64(1) << (b & 63)); }
@@ -375,19 +375,27 @@ class Search {
     bool scan(int s) {
         i64 one = FAR, two = FAR;
         int at = -1;
+        Bounds limits{capacity - load[s], FAR, FAR, -1};
         each(s, [&](int c) {
-            if (low[c] < one) {
+            const i64 l = low[c], h = high[c];
+            if (l < one) {
                 two = one;
-                one = low[c];
+                one = l;
                 at = c;
-            } else {
-                two = std::min(two, low[c]);
+            } else if (l < two) {
+                two = l;
+            }
+            if (h < limits.least) {
+                limits.next_least = limits.least;
+                limits.least = h;
+                limits.tightest = c;
+            } else if (h < limits.next_least) {
+                limits.next_least = h;
             }
         });
         set(lowest[s], at);
         set(second[s], two);
         if (at < 0) return true;
-        const Bounds limits = bounds(s);
         if (one > limits.most) return dead(s);
         if (claimed[s] >= 0) {
             const int d = int(claimed[s]);
@@ -398,6 +406,7 @@ class Search {
             }
             bool fine = true;
             const i64 top = low[d] + r[d].size;
+            if (at == d && two >= top) return true;
             each(s, [&](int c) { fine = fine && (c == d || raise(c, top)); });
             return fine;
         }
@@ -416,7 +425,7 @@ class Search {
         set(candidates[s], count);
         if (!count) return dead(s);
         for (int c : others)
-            if (!raise(c, top)) return false;
+            if (low[c] < top && !raise(c, top)) return false;
         if (count == 1) claim(s, only);
         return true;
     }
@@ -424,10 +433,15 @@ class Search {
     bool propagate(int from, int to) {
         for (;;) {
             while (!queue.empty()) {
-                const int s = queue.back();
-                queue.pop_back();
-                dirty[s] = 0;
-                if (!scan(s)) return false;
+                turn.swap(queue);
+                for (size_t i = 0; i < turn.size(); i++) {
+                    dirty[turn[i]] = 0;
+                    if (scan(turn[i])) continue;
+                    for (i++; i < turn.size(); i++) dirty[turn[i]] = 0;
+                    turn.clear();
+                    return false;
+                }
+                turn.clear();
             }
             for (int s = from; s <= to; s++) {
                 const int b = int(claimed[s] >= 0 ? claimed[s] : lowest[s]);

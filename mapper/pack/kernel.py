@@ -91,14 +91,19 @@ def search(
     try:
         for worker in workers:
             worker.start()
-        while not done.wait(0.1):
-            pass
+        _wait(done)
     finally:
         stop.value = 1
         for worker in workers:
-            worker.join()
+            if worker.ident is not None:
+                worker.join()
     best = next((f for f in found if f.status != "unknown"), found[0])
     return Found(best.status, best.offsets, sum(nodes))
+
+
+def _wait(done: threading.Event) -> None:
+    while not done.wait(0.1):  # a wait without an end cannot be interrupted everywhere
+        pass
 
 
 @cache

@@ -10,9 +10,9 @@ from .kernel import unit
 from .rectangle import Rectangle, lower_bound
 from .search import pack
 
-_FIRST_SLICE = 0.25
+_FIRST_SLICE = 0.5
 """Seconds for a capacity in the first round; each round takes :data:`_GROWTH` times as long."""
-_GROWTH = 3
+_GROWTH = 2
 
 
 class Minimum(NamedTuple):
@@ -35,9 +35,10 @@ def minimise(
 ) -> Minimum:
     """The smallest capacity that is found within ``limit`` seconds, and a bound.
 
-    Rounds of bisection between the bound and the best so far; a capacity that is not decided
-    within a slice of time counts as too small for the round, and the next round has longer slices.
-    Ctrl-C ends it as the limit does.  Raises :class:`ValueError` where what is fixed overlaps.
+    A round tries the bound, then halves what lies between it and the best so far.  A capacity that
+    is not decided within a slice of time counts as too small for the round; the next round has
+    longer slices.  Ctrl-C ends it as the limit does.  Raises :class:`ValueError` where what is
+    fixed overlaps.
     """
     began = monotonic()
     kept = [r for r in rectangles if r.size]
@@ -48,8 +49,7 @@ def minimise(
     )
     best = height(rectangles, offsets)
     bound = -(-lower_bound(rectangles) // step) * step
-    span, soft = _FIRST_SLICE, bound
-    target = bound
+    span, target, soft = _FIRST_SLICE, bound, bound
     try:
         while bound < best:
             watch(bound, best, monotonic() - began)
@@ -62,13 +62,15 @@ def minimise(
             )  # fmt: skip
             if found.status == "packed":
                 offsets, best = found.offsets, height(rectangles, found.offsets)
-            elif found.status == "infeasible":
-                bound = soft = target + step
             else:
                 soft = target + step
+                if found.status == "infeasible":
+                    bound = soft
+            seed += threads
             if soft >= best:
-                span, soft, seed = span * _GROWTH, bound, seed + threads
-            target = soft + (best - step - soft) // step // 2 * step
+                span, target, soft = span * _GROWTH, bound, bound
+            else:
+                target = soft + (best - step - soft) // step // 2 * step
     except KeyboardInterrupt:
         pass
     watch(bound, best, monotonic() - began)

@@ -112,7 +112,7 @@ def lower_bound(rectangles: Sequence[Rectangle]) -> int:
     What is fixed must end within the capacity too.
     """
     ends = (r.fixed + r.size for r in rectangles if r.fixed is not None)
-    return max(0, *ends, *loads(rectangles).values())
+    return max([0, *ends, *loads(rectangles).values()])
 
 
 def read_csv(path: Path | str) -> tuple[list[Rectangle], int]:
