@@ -1,36 +1,37 @@
 """The exact decomposition at a given order: what stays, by an integer program; where, by search.
 
-*Master*: of every gap between uses of a buffer (:class:`.fixed.Gap`), ``left`` or kept; of every
-version that is not off chip, ``stored`` if one of its gaps is left::
-
-    least   sum fetch[g] left[g] + sum store[v] stored[v]
-    where   stored[v] >= left[g]                                        g a gap of v
-            sum size[g] (1 - left[g] over gaps that cover p) <= budget - required[p]   each p
-
-It knows capacity, not addresses, so its least is a bound.  *Packing* (:mod:`.pack`) then looks for
-addresses of what stays.  Where there are none, a conflict among residences comes back, and a cut:
-of the gaps kept inside those residences at least one must be left.  The cut takes no solution:
-whatever keeps all these gaps has residences that begin no later and end no earlier, at one
-address each, so that cutting them down would pack the conflict.  Then again, until it packs.
+The *master* (:mod:`.master`) decides what stays.  It knows capacity, not addresses, so its least
+is a bound.  *Packing* (:mod:`.pack`) then looks for addresses of what stays.  Where there are
+none, a conflict comes back, which becomes a *cut* (:mod:`.cuts`): of some gaps, one at least must
+be left.  Then again, until it packs.
 """
 
 import math
+import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from itertools import count
 from typing import Any
 
-from . import pack, rolling
-from .backends import Backend, Outcome, run
+from . import rolling
+from .backends import Backend, Outcome, SolverError, run
+from .cuts import inside, rectangles, shortened, unplaced
 from .fixed import FixedOrder
-from .plan import Plan, Residence, Result, Watch, unwatched
+from .master import Master
+from .plan import Plan, Residence, Result, Status, Watch, unwatched
 from .problem import Problem
 
-_PACKING = 0.3
-"""Share of the time left that one attempt at packing may take while there are others."""
-_RESERVE = 0.3
-"""Share of the limit that is kept for plans that leave more, where packings are undecided."""
+__all__ = ["rectangles", "solve"]
+
+_PATIENCE = 0.1
+"""Share of the limit that one attempt at packing may take at first; it doubles."""
+_SHORTENING = 0.02
+"""Share of the limit for making one cut stronger."""
+_TIES = 3
+"""Other solutions of the master for each time that patience grows."""
+_SHARES = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35)
+"""Of the budget, that the master is denied to find what packs more easily."""
 
 
 def solve(
@@ -44,30 +45,26 @@ def solve(
 ) -> Result:
     """The least non-compulsory bytes of any plan in this order (None: the default one).
 
-    ``optimal`` is proved, addresses included.  Where packing is not decided within its share of
-    ``limit`` seconds, other optima of the master are tried, then plans that leave more; what is
-    found then is ``feasible``, with the bound.  ``infeasible`` where not even what is in use can
-    be packed, with the buffers in conflict.  Raises :class:`.problem.BudgetError` where that
-    exceeds the budget.
+    ``optimal`` is proved, addresses included.  Where packing is not decided in a share of ``limit``
+    seconds, other optima of the master are tried, plans that leave more, and the same with more
+    patience; what is found then is ``feasible``, with the bound.  ``infeasible`` where not even
+    what is in use can be packed, with the buffers in conflict.  Ctrl-C gives what is known.
+
+    Notes: ``gaps`` and ``rows`` of the first master, ``rounds`` (masters solved), ``conflicts``
+    (for each cut, its gaps as buffer, use before, use after), ``cuts`` (how many),
+    ``undecided`` (packings), seconds of both parts.  Raises
+    :class:`.problem.BudgetError` where what is in use exceeds the budget.
     """
-    fixed = FixedOrder(problem, order)
-    search = _Search(fixed, backend, limit, seed, watch)
+    search = _Search(FixedOrder(problem, order), backend, limit, seed, watch)
     try:
-        return search.run()
+        status = search.run()
     except KeyboardInterrupt:
-        return search.result("feasible" if search.best else "unknown")
+        status = search.interrupted()
+    return search.result(status)
 
 
-def rectangles(plan: Plan) -> list[pack.Rectangle]:
-    """What the packer is asked for a plan's residences, in their order; addresses are not used."""
-    memory, buffers = plan.problem.memory, plan.problem.buffers
-    found = []
-    for residence in plan.residences:
-        when, buffer = plan.occupied(residence), buffers[residence.buffer]
-        found.append(
-            pack.Rectangle(when.start, when.stop, buffer.size, buffer.name, memory.alignment)
-        )
-    return found
+class _NoPlanError(Exception):
+    """There is no plan."""
 
 
 @dataclass
@@ -79,195 +76,240 @@ class _Search:
     watch: Watch
     begun: float = field(default_factory=time.monotonic)
     best: Plan | None = None
+    kept: frozenset[int] = frozenset()
+    """The gaps that the best plan leaves."""
     bound: int = 0
     cuts: list[tuple[int, ...]] = field(default_factory=list)
-    """Gaps of which one at least must be left."""
-    seen: list[frozenset[int]] = field(default_factory=list)
-    """Sets of left gaps whose packing is undecided."""
+    undecided: dict[frozenset[int], float] = field(default_factory=dict)
+    """Sets of left gaps whose packing is not decided after so many seconds."""
     conflict: tuple[str, ...] = ()
+    rows: int = 0
     rounds: int = 0
+    mastering: float = 0.0
     packing: float = 0.0
 
-    def left(self) -> float:
+    def rest(self) -> float:
         return self.limit - (time.monotonic() - self.begun)
 
-    def run(self) -> Result:
-        while self.left() > (self.limit * _RESERVE if self.seen else 0):
-            self.rounds += 1
-            found = self.master()
-            if found.status == "infeasible":
-                if not self.seen:
-                    return self.result("infeasible")
+    def told(self, bound: int) -> None:
+        self.bound = max(self.bound, bound)
+        found = None if self.best is None else self.best.objective
+        self.watch(self.bound, found, time.monotonic() - self.begun)
+
+    @property
+    def done(self) -> bool:
+        return self.best is not None and self.best.objective <= self.bound
+
+    def run(self) -> Status:
+        patience = max(self.limit * _PATIENCE, 0.05)
+        try:
+            for trial in count():
+                self.retried(patience)
+                self.candidates(patience, trial)
+                if self.done or self.rest() <= 0:
+                    break
+                self.easier(patience / 2)
+                patience *= 2
+        except _NoPlanError:
+            return "infeasible"
+        return self.status
+
+    @property
+    def status(self) -> Status:
+        if self.best is None:
+            return "unknown"
+        return "optimal" if self.done else "feasible"
+
+    def interrupted(self) -> Status:
+        """Whatever there is; a plan that leaves everything if that is quickly packed."""
+        try:
+            if self.best is None:
+                self.place(frozenset(range(len(self.fixed.gaps))), 1.0)
+        except _NoPlanError:
+            return "infeasible"
+        except KeyboardInterrupt:
+            pass
+        return self.status
+
+    def candidates(self, patience: float, trial: int) -> None:
+        """Solutions of the master, the best first, until one is packed, or enough are undecided."""
+        more = _TIES
+        while more and self.rest() > 0 and not self.done:
+            left = self.candidate(trial)
+            if left is None:
+                return
+            if self.repaired(left, patience) is None:
+                more -= 1
+
+    def candidate(self, trial: int) -> frozenset[int] | None:
+        """What the master leaves, of what is not undecided; None if that cannot improve."""
+        found = self.master(Master(self.fixed, self.budget, self.cuts, self.undecided))
+        if found is None:
+            return None
+        master, outcome = found
+        left = master.chosen(outcome.values)
+        if self.undecided:
+            # Of those that cost as much, what frees the most bytes for the longest: mostly.
+            some = random.Random((self.seed, trial, len(self.undecided)).__hash__())
+
+            def weight(i: int) -> float:
+                gap = self.fixed.gaps[i]
+                area = self.fixed.problem.buffers[gap.buffer].size * len(gap.freed)
+                return -area * (some.uniform(0.2, 1.0) if len(self.undecided) > 1 else 1.0)
+
+            model = master.model(self.fixed.cost(left), weight)
+            other = self.asked(model, min(self.rest(), max(self.limit * _SHORTENING, 1.0)))
+            if other.values:
+                left = master.chosen(other.values)
+        if self.best is not None and self.fixed.cost(left) >= self.best.objective:
+            return None
+        return left
+
+    @property
+    def budget(self) -> int:
+        return self.fixed.problem.memory.budget
+
+    def master(self, master: Master) -> tuple[Master, Outcome] | None:
+        """The master solved, and the bound raised; None where there is no solution in time."""
+        self.rounds += 1
+        if self.rounds == 1:
+            self.rows = len(master.rows)
+        if not master.rows and not master.seen:
+            return master, Outcome("optimal", 0.0, 0.0, {}, 0.0)
+        least = min((self.fixed.cost(left) for left in self.undecided), default=math.inf)
+        full = master.budget == self.budget
+
+        def heard(bound: int, incumbent: int | None, seconds: float) -> None:
+            if full:
+                self.told(int(min(bound * master.scale, least)))
+
+        start = master.start(self.kept) if self.best is not None and full else None
+        outcome = self.asked(master.model(), max(self.rest(), 0.1), heard, start)
+        if outcome.status == "infeasible" and not self.undecided and full:
+            raise SolverError(f"{self.backend} finds no solution; leaving everything is one")
+        if full:
+            proved = outcome.bound * master.scale
+            proved = math.ceil(proved - 1e-6) if math.isfinite(proved) else proved
+            if self.best is not None:
+                least = min(least, self.best.objective)
+            if math.isfinite(min(proved, least)):
+                self.told(int(min(proved, least)))
+        return (master, outcome) if outcome.values else None
+
+    def asked(
+        self, model: Any, limit: float, watch: Watch = unwatched, start: Any = None
+    ) -> Outcome:
+        found = run(
+            model, self.backend, limit=limit, seed=self.seed, start=start, watch=watch
+        )  # fmt: skip
+        self.mastering += found.seconds
+        if found.interrupted:
+            raise KeyboardInterrupt
+        return found
+
+    def retried(self, patience: float) -> None:
+        """Undecided packings that would improve, the cheapest first, with more patience."""
+        for left in sorted(self.undecided, key=self.fixed.cost):
+            if self.rest() <= 0 or self.done:
+                return
+            if self.best is None or self.fixed.cost(left) < self.best.objective:
+                self.repaired(left, patience)
+
+    def easier(self, patience: float) -> None:
+        """Plans that improve on the best so far, as if there were ever less memory."""
+        for share in _SHARES:
+            if self.rest() <= 0:
+                return
+            found = self.master(Master(self.fixed, int(self.budget * (1 - share)), self.cuts))
+            if found is None:
+                return
+            left = found[0].chosen(found[1].values)
+            if self.best is not None and self.fixed.cost(left) >= self.best.objective:
+                return
+            if left not in self.undecided and self.repaired(left, patience):
+                return
+        if self.best is None:
+            self.place(frozenset(range(len(self.fixed.gaps))), patience)
+
+    def repaired(self, left: frozenset[int], patience: float) -> bool | None:
+        """Places ``left``, or what is left besides until it packs: a cut for each attempt.
+
+        True if it is placed as it is, False if it is impossible, None if that is undecided.
+        """
+        first: bool | None = None
+        for attempt in count():
+            answer = self.place(left, patience)
+            first = answer if not attempt else first
+            if answer is not False or self.rest() <= 0:
                 break
-            if found.status == "optimal" and not self.seen:
-                self.bound = round(found.objective or 0)
-            elif found.status == "feasible" and not self.seen and math.isfinite(found.bound):
-                self.bound = max(self.bound, math.ceil(found.bound - 1e-6))
-            if found.status == "unknown":
-                break
-            left = self.chosen(found)
+            left |= {min(self.cuts[-1], key=lambda i: (self.fixed.cost({*left, i}), i))}
             if self.best is not None and self.fixed.cost(left) >= self.best.objective:
                 break
-            if self.place(left):
-                break
-            if self.cuts and not self.cuts[-1]:  # what is in use cannot be packed
-                return self.result("infeasible")
-        if self.best is None:
-            self.fallback()
-        if self.best is None:
-            return self.result("unknown")
-        return self.result("optimal" if self.best.objective == self.bound else "feasible")
+        return first
 
-    def fallback(self) -> None:
-        """Some plan, where the least could not be placed: as if there were ever less memory."""
-        budget = self.fixed.problem.memory.budget
-        patience = max(self.limit * _RESERVE / 10, 0.2)
-        for share in (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35):
-            # Where more is in use than that, what is in use is the capacity.
-            outcome = self.master(int(budget * (1 - share)), patient=False)
-            if outcome.status in ("optimal", "feasible") and self.place(
-                self.chosen(outcome), patience
-            ):
-                return
-        self.place(frozenset(range(len(self.fixed.gaps))), patience)
-
-    def place(self, left: frozenset[int], patience: float | None = None) -> bool:
-        """Looks for addresses, ``patience`` seconds; keeps the plan, or a cut, or that it is
-        undecided."""
-        plan = self.fixed.plan(left, [0] * len(self.fixed.residences(left)))
-        memory = self.fixed.problem.memory
-        wanted, start = rectangles(plan), time.monotonic()
-        limit = patience if patience is not None else max(self.left() * _PACKING, 0.05)
+    def place(self, left: frozenset[int], patience: float) -> bool | None:
+        """Looks for addresses: keeps a plan that improves, or a cut, or that it is undecided."""
+        plan, memory = unplaced(self.fixed, left), self.fixed.problem.memory
+        start = time.monotonic()
         found = rolling.place(
-            wanted, memory.budget, bank=memory.bank if memory.banks > 1 else None,
-            limit=limit, seed=self.seed,
+            rectangles(plan), memory.budget, bank=memory.bank if memory.banks > 1 else None,
+            limit=max(min(patience, self.rest()), 0.05), seed=self.seed + len(self.undecided),
         )  # fmt: skip
-        self.packing += time.monotonic() - start
         if found.status == "packed":
+            self.undecided.pop(left, None)
             plan = self.fixed.plan(left, found.offsets)
             if self.best is None or plan.objective < self.best.objective:
-                self.best = plan
-                self.watch(self.bound, plan.objective, time.monotonic() - self.begun)
-            return True
-        if found.status == "infeasible":
-            residences = [plan.residences[i] for i in found.conflict]
-            self.conflict = tuple(self.fixed.problem.buffers[r.buffer].name for r in residences)
-            self.cuts.append(self.inside(residences, left))
+                self.best, self.kept = plan, left
+                self.told(self.bound)
+        elif found.status == "infeasible":
+            self.undecided.pop(left, None)
+            seconds = min(self.limit * _SHORTENING, max(10 * found.seconds, 0.2), self.rest())
+            self.learn([plan.residences[i] for i in found.conflict], left, seconds)
         else:
-            self.seen.append(left)
-        return False
+            self.undecided[left] = self.undecided.get(left, 0.0) + found.seconds
+        self.packing += time.monotonic() - start
+        return None if found.status == "unknown" else found.status == "packed"
 
-    def inside(self, residences: Sequence[Residence], left: Collection[int]) -> tuple[int, ...]:
-        """The kept gaps that make these residences as long as they are."""
-        spans = {(r.buffer, r.first, r.last) for r in residences}
-        return tuple(
-            i
-            for i, gap in enumerate(self.fixed.gaps)
-            if i not in left
-            and any(b == gap.buffer and a <= gap.first and gap.last <= z for b, a, z in spans)
-        )
+    def learn(self, residences: list[Residence], left: frozenset[int], seconds: float) -> None:
+        """Adds the cut of a conflict; raises :class:`_NoPlanError` where it has no gaps."""
+        cut = inside(self.fixed, residences, left)
+        if cut:
+            cut = shortened(self.fixed, residences, cut, seconds)
+        self.cuts.append(cut)
+        if cut:
+            return
+        names = [self.fixed.problem.buffers[r.buffer].name for r in residences]
+        if left != frozenset(range(len(self.fixed.gaps))):
+            names = self.explained() or names
+        self.conflict = tuple(dict.fromkeys(names))
+        raise _NoPlanError
 
-    def chosen(self, found: Outcome) -> frozenset[int]:
-        names = {f"left_{i}": i for i in range(len(self.fixed.gaps))}
-        return frozenset(i for name, i in names.items() if found.values.get(name, 0.0) > 0.5)
-
-    def master(self, capacity: int | None = None, patient: bool = True) -> Outcome:
-        budget = self.fixed.problem.memory.budget if capacity is None else capacity
-        model = master(self.fixed, budget, self.cuts, self.seen if patient else ())
-        if model is None:
-            return Outcome("optimal", 0.0, 0.0, {}, 0.0)
-        scale = model.scale
-        found = run(model, self.backend, limit=max(self.left(), 0.5), seed=self.seed)
-        values = found.objective
-        return Outcome(
-            found.status, None if values is None else values * scale, found.bound * scale,
-            found.values, found.seconds,
+    def explained(self) -> list[str]:
+        """The buffers in conflict if all that can be is left."""
+        plan = unplaced(self.fixed, frozenset(range(len(self.fixed.gaps))))
+        memory = self.fixed.problem.memory
+        found = rolling.place(
+            rectangles(plan), memory.budget, bank=memory.bank if memory.banks > 1 else None,
+            limit=max(self.rest(), 1.0), seed=self.seed,
         )  # fmt: skip
+        places = [plan.residences[i].buffer for i in found.conflict]
+        return [self.fixed.problem.buffers[b].name for b in places]
 
-    def result(self, status: Any) -> Result:
-        seconds = time.monotonic() - self.begun
+    def named(self) -> Iterator[list[list[Any]]]:
+        """The cuts, in JSON's types."""
+        buffers, gaps = self.fixed.problem.buffers, self.fixed.gaps
+        for cut in self.cuts:
+            yield [[buffers[gaps[i].buffer].name, gaps[i].first, gaps[i].last] for i in cut]
+
+    def result(self, status: Status) -> Result:
         notes = {
-            "gaps": len(self.fixed.gaps), "rounds": self.rounds, "cuts": len(self.cuts),
-            "undecided": len(self.seen), "packing_seconds": round(self.packing, 3),
+            "gaps": len(self.fixed.gaps), "rows": self.rows, "rounds": self.rounds,
+            "cuts": len(self.cuts), "undecided": len(self.undecided),
+            "master_seconds": round(self.mastering, 3),
+            "packing_seconds": round(self.packing, 3), "conflicts": [*self.named()],
         }  # fmt: skip
-        conflict = self.conflict if status == "infeasible" else ()
         return Result(
-            self.fixed.problem, status, self.best, self.bound, f"exact ({self.backend}, pack)",
-            seconds, self.seed, notes, conflict,
+            self.fixed.problem, status, None if status == "infeasible" else self.best, self.bound,
+            f"exact ({self.backend}, pack)", time.monotonic() - self.begun, self.seed, notes,
+            self.conflict if status == "infeasible" else (),
         )  # fmt: skip
-
-
-def critical(fixed: FixedOrder, budget: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Positions at which not every gap can be kept: free bytes, and the gaps that cover it.
-
-    None is free where what is in use takes more than ``budget``.
-
-    Those that another one implies, with as many gaps and no more room, are left out.
-    """
-    covering: list[list[int]] = [[] for _ in fixed.required]
-    for i, gap in enumerate(fixed.gaps):
-        for position in gap.freed:
-            covering[position].append(i)
-    rows: dict[tuple[int, ...], int] = {}
-    for position, gaps in enumerate(covering):
-        free = max(budget - fixed.required[position], 0)
-        sizes = sum(fixed.problem.buffers[fixed.gaps[i].buffer].size for i in gaps)
-        if sizes > free:
-            key = tuple(gaps)
-            rows[key] = min(free, rows.get(key, free))
-    sets = {key: frozenset(key) for key in rows}
-    return [
-        (free, key)
-        for key, free in rows.items()
-        if not any(
-            other != key and sets[key] < sets[other] and rows[other] <= free for other in rows
-        )
-    ]
-
-
-def master(
-    fixed: FixedOrder,
-    budget: int,
-    cuts: Sequence[tuple[int, ...]] = (),
-    seen: Collection[frozenset[int]] = (),
-) -> Any:
-    """The master as a ``pulp.LpProblem``, its objective divided by its attribute ``scale``; None
-    where all can be kept and nothing forbids it."""
-    import pulp
-
-    rows = critical(fixed, budget)
-    if not rows and not cuts and not seen:
-        return None
-    matter = {i for _, gaps in rows for i in gaps} | {i for cut in cuts for i in cut}
-    if seen:
-        matter = set(range(len(fixed.gaps)))
-    gaps = fixed.gaps
-    model = pulp.LpProblem("master", pulp.LpMinimize)
-    left = {i: model.add_variable(f"left_{i}", cat="Binary") for i in sorted(matter)}
-    stored: dict[tuple[int, int], Any] = {}
-    terms = []
-    costs = [c for i in left for c in (gaps[i].fetch, gaps[i].store) if c]
-    scale = reduce(math.gcd, costs) if costs else 1
-    for i, variable in left.items():
-        gap = gaps[i]
-        terms.append((variable, gap.fetch // scale))
-        if gap.store:
-            name = gap.buffer, gap.version
-            if name not in stored:
-                stored[name] = model.add_variable(f"stored_{gap.buffer}_{gap.version}", 0, 1)
-                terms.append((stored[name], gap.store // scale))
-            model += stored[name] >= variable
-    model.setObjective(pulp.LpAffineExpression(terms))
-    for free, covering in rows:
-        sizes = [fixed.problem.buffers[gaps[i].buffer].size for i in covering]
-        # Kept sizes fit into what is free: left sizes make up for the rest.
-        step = reduce(math.gcd, sizes)
-        need = sum(sizes) // step - free // step
-        terms = [(left[i], min(s // step, need)) for i, s in zip(covering, sizes, strict=True)]
-        model += pulp.LpAffineExpression(terms) >= need
-    for cut in cuts:
-        model += pulp.lpSum(left[i] for i in cut) >= 1
-    for solution in seen:
-        model += pulp.lpSum(1 - v if i in solution else v for i, v in left.items()) >= 1
-    model.scale = scale
-    return model

@@ -2,10 +2,12 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
-from thresher.mapper import exact, pack, rolling
+from thresher.mapper import cuts, exact, pack, rolling
 from thresher.mapper.backends import available
+from thresher.mapper.cuts import unplaced
 from thresher.mapper.fixed import FixedOrder
 from thresher.mapper.graph import Graph, Op, Tensor
 from thresher.mapper.graph_json import read
@@ -124,7 +126,7 @@ def enumerated(problem: Problem) -> int | None:
         for n in range(len(fixed.gaps) + 1)
         for left in itertools.combinations(range(len(fixed.gaps)), n)
     ):
-        if places(problem, fixed.plan(left, [0] * len(fixed.residences(left)))):
+        if places(problem, unplaced(fixed, left)):
             return cost
     return None
 
@@ -147,18 +149,55 @@ def test_small_problems_against_enumeration(backend, double_buffered) -> None:
     assert ("optimal", False, True) in seen
 
 
-def test_cuts_where_capacity_alone_deceives() -> None:
-    counted = []
-    rng = random.Random(0)
-    for _ in range(400):
-        problem = drawn(rng, banks=2)
+def kept_and_placed(problem: Problem) -> list[frozenset[int]]:
+    """Every set of gaps that can be kept at once."""
+    fixed = FixedOrder(problem)
+    found, every = [], range(len(fixed.gaps))
+    for n in range(len(fixed.gaps) + 1):
+        for left in itertools.combinations(every, n):
+            if places(problem, unplaced(fixed, left)):
+                found.append(frozenset(every) - set(left))
+    return found
+
+
+@pytest.mark.parametrize("double_buffered", [False, True])
+def test_cuts_where_capacity_alone_deceives(double_buffered) -> None:
+    counted, rng = 0, random.Random(0)
+    for _ in range(1500):
+        problem = drawn(rng, double_buffered, banks=2)
         found = exact.solve(problem)
-        if found.notes["cuts"] and found.status == "optimal":
-            counted.append(found.notes["cuts"])
-            assert found.objective == enumerated(problem)
-        if len(counted) == 3:
+        if not found.notes["cuts"] or found.status != "optimal":
+            continue
+        counted += 1
+        assert found.objective == enumerated(problem)
+        fixed = FixedOrder(problem)
+        names = [[problem.buffers[g.buffer].name, g.first, g.last] for g in fixed.gaps]
+        possible = kept_and_placed(problem)
+        for conflict in found.notes["conflicts"]:
+            cut = {names.index(gap) for gap in conflict}
+            assert not any(cut <= kept for kept in possible)
+            # None of them is to spare.
+            assert all(any(cut - {i} <= kept for kept in possible) for i in cut)
+        if counted == 3:
             return
-    pytest.fail(f"only {len(counted)} of 400 problems needed a cut")
+    pytest.fail(f"only {counted} of 1500 problems needed a cut")
+
+
+def test_a_conflict_is_cut_down_to_what_conflicts() -> None:
+    rng, shorter = random.Random(3), 0
+    while shorter < 4:
+        problem = drawn(rng, banks=2)
+        fixed = FixedOrder(problem)
+        plan = unplaced(fixed, ())
+        packed = pack.pack(exact.rectangles(plan), problem.memory.budget, bank=problem.memory.bank)
+        if packed.status != "infeasible" or len(plan.residences) > 10:
+            continue
+        residences = [plan.residences[i] for i in packed.conflict]
+        cut = cuts.inside(fixed, residences, ())
+        short = cuts.shortened(fixed, residences, cut, 1.0)
+        assert set(short) <= set(cut)
+        assert not places(problem, unplaced(fixed, set(range(len(fixed.gaps))) - set(short)))
+        shorter += len(short) < len(cut)
 
 
 def shuffled(sizes: list[int], budget: int) -> Problem:
@@ -177,24 +216,90 @@ def test_what_no_placement_holds_is_explained() -> None:
     assert set(found.conflict) == {"t0", "t1", "t2"}
 
 
-def test_undecided_packings_leave_a_bound(monkeypatch) -> None:
-    rng = random.Random(5)
-    problem = next(p for p in iter(lambda: drawn(rng), None) if exact.solve(p).objective)
-    least = exact.solve(problem).objective
+def spilling(seed: int) -> tuple[Problem, int]:
+    """A problem whose optimum is not 0, and that."""
+    rng = random.Random(seed)
+    for problem in iter(lambda: drawn(rng), None):
+        fixed, least = FixedOrder(problem), exact.solve(problem).objective
+        if least and least < fixed.cost(range(len(fixed.gaps))):
+            return problem, least
+    raise AssertionError
+
+
+def test_undecided_packings_are_tried_again(monkeypatch) -> None:
+    problem, least = spilling(5)
     real, calls = rolling.place, []
 
     def unsure(rectangles, capacity, **options):
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) < 4:
             return Packing("unknown", (), (), False, 0.0, 0)
         return real(rectangles, capacity, **options)
 
     monkeypatch.setattr(rolling, "place", unsure)
     found = exact.solve(problem)
+    assert (found.status, found.objective, found.bound) == ("optimal", least, least)
+    assert len(calls) >= 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_undecided_packings_leave_a_bound(monkeypatch, seed) -> None:
+    problem, least = spilling(seed)
+    fixed = FixedOrder(problem)
+    lazy = exact.rectangles(unplaced(fixed, range(len(fixed.gaps))))
+    real = rolling.place
+
+    def unsure(rectangles, capacity, **options):
+        if rectangles != lazy:
+            return Packing("unknown", (), (), False, 0.0, 0)
+        return real(rectangles, capacity, **options)
+
+    monkeypatch.setattr(rolling, "place", unsure)
+    told = []
+    found = exact.solve(problem, limit=1.5, watch=lambda *one: told.append(one[:2]))
+    assert found.status == "feasible"
+    assert found.objective == fixed.cost(range(len(fixed.gaps)))
     assert found.bound == least
-    assert found.objective >= least
-    assert found.status == ("optimal" if found.objective == least else "feasible")
-    assert found.notes["undecided"] == 1
+    assert found.notes["undecided"] > 0
+    assert found.seconds < 3
+    valid(found.plan)
+    assert told[-1] == (least, found.objective)
+    assert [bound for bound, _ in told] == sorted(bound for bound, _ in told)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_ctrl_c_gives_what_there_is(monkeypatch, call) -> None:
+    problem, least = spilling(5)
+    real, calls = rolling.place, []
+
+    def pressed(rectangles, capacity, **options):
+        calls.append(1)
+        if len(calls) <= call:
+            raise KeyboardInterrupt
+        return real(rectangles, capacity, **options)
+
+    monkeypatch.setattr(rolling, "place", pressed)
+    found = exact.solve(problem)
+    assert found.bound == least
+    if call == 1:
+        assert found.status == "feasible"
+        assert found.objective > least
+        valid(found.plan)
+    else:
+        assert (found.status, found.plan) == ("unknown", None)
+
+
+def test_a_master_that_is_interrupted(monkeypatch) -> None:
+    problem, least = spilling(5)
+    real = exact.run
+
+    def pressed(*arguments, **options):
+        return replace(real(*arguments, **options), interrupted=True)
+
+    monkeypatch.setattr(exact, "run", pressed)
+    found = exact.solve(problem)
+    assert found.status == "feasible"
+    assert found.bound == least < found.objective
 
 
 def test_budgets_below_what_is_in_use() -> None:
