@@ -17,7 +17,7 @@ from .rectangle import Rectangle
 
 Status = Literal["packed", "infeasible", "unknown"]
 _STATUS: dict[int, Status] = {0: "infeasible", 1: "packed", 2: "unknown"}
-_SOURCE = Path(__file__).with_name("kernel.cpp")
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _wait(done: threading.Event) -> None:
 
 @cache
 def _library() -> ctypes.CDLL:
-    found = native.library(_SOURCE)
+    found = native.library(_FOLDER / "kernel.cpp", [_FOLDER / "state.h", _FOLDER / "search.h"])
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     found.pack.argtypes = [
         number, pointer, number, number, ctypes.c_double, ctypes.c_uint64, *[pointer] * 3,
