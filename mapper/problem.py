@@ -10,8 +10,9 @@ operator.  Off chip there is room for all.  The rules:
   and was not written since is clean: it leaves for nothing.  Buffers do not move within the
   scratchpad.
 * *Compulsory* bytes: every buffer that begins off chip is fetched once (a ``load`` counts as that
-  fetch), every buffer that must be off chip at the end is stored once after its last write.  All
-  other stores and fetches are *non-compulsory*, and their bytes are the objective.
+  fetch), every buffer that must be off chip at the end is stored once after its last write (what
+  began off chip and is never overwritten lies there already).  All other stores and fetches are
+  *non-compulsory*, and their bytes are the objective.
 * Transfers happen between steps: stores before fetches.  With ``Memory.double_buffered`` they
   happen during steps: what is fetched for a step occupies its place in the step before it too,
   what leaves with content that is needed again, or must be delivered, in the step after it.
@@ -19,6 +20,7 @@ operator.  Off chip there is room for all.  The rules:
 After COSMA (Li, Gupta, Malik, arXiv 2311.18246).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,8 +81,8 @@ class Step:
     reads: tuple[int, ...]
     """Buffers whose content it needs; none twice."""
     writes: tuple[int, ...]
-    """Buffers that it changes; one that is written for the first time needs no content.  May
-    be among :attr:`reads`."""
+    """Buffers that it changes; one that is written for the first time needs no content, unless it
+    began off chip and no ``load`` brings it: then it is among :attr:`reads`, as any may be."""
 
     @property
     def uses(self) -> tuple[int, ...]:
@@ -109,7 +111,7 @@ class Problem:
             for b, buffer in enumerate(self.buffers)
             if buffer.clean
             for first in [next(step for step in self.steps if b in step.uses)]
-            if b in first.writes
+            if b in first.writes and b not in first.reads
         )
 
     @cached_property
@@ -120,8 +122,13 @@ class Problem:
     @cached_property
     def compulsory(self) -> int:
         """Compulsory bytes of any schedule."""
+        written = Counter(b for step in self.steps for b in step.writes)
         fetched = sum(b.bytes for b in self.buffers if b.clean)
-        return fetched + sum(b.bytes for b in self.buffers if b.delivered)
+        return fetched + sum(
+            buffer.bytes
+            for b, buffer in enumerate(self.buffers)
+            if buffer.delivered and (not buffer.clean or written[b] > (b in self.loads))
+        )
 
     def check_order(self, order: Sequence[int]) -> None:
         """Raises :class:`ValueError` unless it is every step once, each after its predecessors."""
@@ -170,6 +177,7 @@ def lower(graph: Graph, memory: Memory, parameters: bool = False) -> Problem:
     for op in graph.ops:
         reads = [place[graph.root(t)[0]] for t in op.inputs]
         writes = [place[graph.root(t)[0]] for t in op.outputs]
+        reads += [b for b in writes if buffers[b].name in graph.inputs]
         if parameters and op.weight_bytes:
             reads.append(len(buffers))
             size = sized(op.weight_bytes)

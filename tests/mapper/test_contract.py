@@ -160,3 +160,33 @@ def test_reference_graphs() -> None:
     assert problem.floor == 5_355_456
     assert FixedOrder(problem).peak == 10_862_718
     assert FixedOrder(problem).problem.loads
+
+
+def test_inputs_that_are_overwritten_are_fetched_first() -> None:
+    ops = [
+        Op("y", "relu_", ("x",), ("y",)),
+        Op("z", "conv2d", ("y",), ("z",)),
+        Op("w", "conv2d", ("z",), ("w",)),
+        Op("v", "add", ("w", "y"), ("v",)),
+    ]
+    tensors = [Tensor(n, 4) for n in "xzwv"] + [Tensor("y", 4, view="x")]
+    problem = lower(Graph("overwritten input", tensors, ops, ["x"]), Memory(16))
+    assert not problem.loads
+    fixed = FixedOrder(problem)
+    assert [(g.version, g.store) for g in fixed.gaps] == [(1, 4)]
+    moves = [(way, r.buffer, free) for way, r, free in fixed.plan([], [0] * 4).transfers()]
+    assert moves[0] == ("fetch", 0, True)
+    # What writes a part of it alone needs the rest of its content.
+    tensors[-1] = Tensor("y", 2, view="x")
+    part = lower(Graph("part", tensors, [Op("y", "fill", (), ("y",)), *ops[1:]], ["x"]), Memory(16))
+    assert part.steps[0].reads == (0,)
+    assert not part.loads
+
+
+def test_outputs_that_lie_off_chip_already_are_not_stored() -> None:
+    ops = [Op("x", "load", (), ("x",)), Op("y", "f", ("x", "w"), ("y",))]
+    graph = Graph("passed on", [Tensor(n, 4) for n in "xwy"], ops, ["w"], ["x", "w", "y"])
+    problem = lower(graph, Memory(12))
+    plan = FixedOrder(problem).plan([], [0, 4, 8])
+    moved = sum(problem.buffers[r.buffer].bytes for _, r, _ in plan.transfers())
+    assert problem.compulsory == 12 == moved + 4  # and the load
