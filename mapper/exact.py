@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from . import rolling
+from . import pack, rolling
 from .backends import Backend, Outcome, SolverError, run
-from .cuts import inside, rectangles, shortened, unplaced
+from .cuts import Conflict, clash, hull, inside, rectangles, searched, shortened, unplaced
 from .fixed import FixedOrder
 from .master import Master
-from .plan import Plan, Residence, Result, Status, Watch, unwatched
+from .plan import Plan, Result, Status, Watch, unwatched
 from .problem import Problem
 
 __all__ = ["rectangles", "solve"]
@@ -28,6 +28,10 @@ _PATIENCE = 0.1
 """Share of the limit that one attempt at packing may take at first; it doubles."""
 _SHORTENING = 0.02
 """Share of the limit for making one cut stronger."""
+_QUICK = 0.3
+"""Seconds after which an attempt at packing turns to single positions and short stretches."""
+_STRETCH = 0.05
+"""Seconds for one of them, and for making its cut stronger."""
 _TIES = 3
 """Other solutions of the master for each time that patience grows."""
 _SHARES = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35)
@@ -242,58 +246,77 @@ class _Search:
             first = answer if not attempt else first
             if answer is not False or self.rest() <= 0:
                 break
-            left |= {min(self.cuts[-1], key=lambda i: (self.fixed.cost({*left, i}), i))}
+            for cut in self.fresh:
+                if not left.intersection(cut):
+                    left |= {min(cut, key=lambda i: (self.fixed.cost({*left, i}), i))}
             if self.best is not None and self.fixed.cost(left) >= self.best.objective:
                 break
         return first
 
     def place(self, left: frozenset[int], patience: float) -> bool | None:
-        """Looks for addresses: keeps a plan that improves, or a cut, or that it is undecided."""
-        plan, memory = unplaced(self.fixed, left), self.fixed.problem.memory
-        start = time.monotonic()
+        """Looks for addresses: keeps a plan that improves, or cuts, or that it is undecided."""
+        start, wanted, self.fresh = time.monotonic(), rectangles(unplaced(self.fixed, left)), []
+        try:
+            if left not in self.undecided:
+                answer = self.attempted(left, wanted, min(patience, _QUICK))
+                if answer is not None:
+                    return answer
+                # What one position says at once, the whole may hide.
+                seconds = min(patience / 2, self.rest())
+                for conflict in searched(self.fixed, left, _STRETCH, seconds):
+                    self.learn(conflict, left, _STRETCH)
+                if self.fresh:
+                    self.undecided.pop(left)
+                    return False
+            return self.attempted(left, wanted, patience)
+        finally:
+            self.packing += time.monotonic() - start
+
+    def attempted(
+        self, left: frozenset[int], wanted: list[pack.Rectangle], limit: float
+    ) -> bool | None:
+        memory = self.fixed.problem.memory
         found = rolling.place(
-            rectangles(plan), memory.budget, bank=memory.bank if memory.banks > 1 else None,
-            limit=max(min(patience, self.rest()), 0.05), seed=self.seed + len(self.undecided),
+            wanted, memory.budget, bank=memory.bank if memory.banks > 1 else None,
+            limit=max(min(limit, self.rest()), 0.05), seed=self.seed + len(self.undecided),
         )  # fmt: skip
+        if found.status == "unknown":
+            self.undecided[left] = self.undecided.get(left, 0.0) + found.seconds
+            return None
+        self.undecided.pop(left, None)
         if found.status == "packed":
-            self.undecided.pop(left, None)
             plan = self.fixed.plan(left, found.offsets)
             if self.best is None or plan.objective < self.best.objective:
                 self.best, self.kept = plan, left
                 self.told(self.bound)
-        elif found.status == "infeasible":
-            self.undecided.pop(left, None)
-            seconds = min(self.limit * _SHORTENING, max(10 * found.seconds, 0.2), self.rest())
-            self.learn([plan.residences[i] for i in found.conflict], left, seconds)
-        else:
-            self.undecided[left] = self.undecided.get(left, 0.0) + found.seconds
-        self.packing += time.monotonic() - start
-        return None if found.status == "unknown" else found.status == "packed"
+            return True
+        plan = unplaced(self.fixed, left)
+        residences = tuple(plan.residences[i] for i in found.conflict)
+        seconds = min(self.limit * _SHORTENING, max(10 * found.seconds, 0.2), self.rest())
+        self.learn(Conflict(residences, hull(plan, residences)), left, seconds)
+        return False
 
-    def learn(self, residences: list[Residence], left: frozenset[int], seconds: float) -> None:
+    def learn(self, conflict: Conflict, left: frozenset[int], seconds: float) -> None:
         """Adds the cut of a conflict; raises :class:`_NoPlanError` where it has no gaps."""
-        cut = inside(self.fixed, residences, left)
+        cut = inside(self.fixed, conflict, left)
         if cut:
-            cut = shortened(self.fixed, residences, cut, seconds)
+            cut = shortened(self.fixed, conflict.window, cut, seconds)
         self.cuts.append(cut)
+        self.fresh.append(cut)
         if cut:
             return
-        names = [self.fixed.problem.buffers[r.buffer].name for r in residences]
+        names = [self.fixed.problem.buffers[r.buffer].name for r in conflict.residences]
         if left != frozenset(range(len(self.fixed.gaps))):
-            names = self.explained() or names
+            names = self.explained(conflict.window) or names
         self.conflict = tuple(dict.fromkeys(names))
         raise _NoPlanError
 
-    def explained(self) -> list[str]:
-        """The buffers in conflict if all that can be is left."""
-        plan = unplaced(self.fixed, frozenset(range(len(self.fixed.gaps))))
-        memory = self.fixed.problem.memory
-        found = rolling.place(
-            rectangles(plan), memory.budget, bank=memory.bank if memory.banks > 1 else None,
-            limit=max(self.rest(), 1.0), seed=self.seed,
-        )  # fmt: skip
-        places = [plan.residences[i].buffer for i in found.conflict]
-        return [self.fixed.problem.buffers[b].name for b in places]
+    def explained(self, window: range) -> list[str]:
+        """The buffers in conflict in ``window`` if all that can be is left."""
+        every = frozenset(range(len(self.fixed.gaps)))
+        found = clash(self.fixed, every, window, max(self.rest(), 1.0))
+        buffers = self.fixed.problem.buffers
+        return [buffers[r.buffer].name for r in found.residences] if found else []
 
     def named(self) -> Iterator[list[list[Any]]]:
         """The cuts, in JSON's types."""

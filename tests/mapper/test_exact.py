@@ -192,9 +192,10 @@ def test_a_conflict_is_cut_down_to_what_conflicts() -> None:
         packed = pack.pack(exact.rectangles(plan), problem.memory.budget, bank=problem.memory.bank)
         if packed.status != "infeasible" or len(plan.residences) > 10:
             continue
-        residences = [plan.residences[i] for i in packed.conflict]
-        cut = cuts.inside(fixed, residences, ())
-        short = cuts.shortened(fixed, residences, cut, 1.0)
+        residences = tuple(plan.residences[i] for i in packed.conflict)
+        conflict = cuts.Conflict(residences, cuts.hull(plan, residences))
+        cut = cuts.inside(fixed, conflict, ())
+        short = cuts.shortened(fixed, conflict.window, cut, 1.0)
         assert set(short) <= set(cut)
         assert not places(problem, unplaced(fixed, set(range(len(fixed.gaps))) - set(short)))
         shorter += len(short) < len(cut)
