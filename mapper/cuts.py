@@ -1,15 +1,15 @@
 """What packing teaches the master: gaps that cannot all be kept, as few as can be shown.
 
-*Claim*: if the residences that arise where exactly the gaps K are kept have no placement, or some of
-them have none, or none at some positions,
-every plan leaves a gap of K.  *Proof*: let a plan keep all of K; its addresses place them.  Each
-of them lies within one of the plan's residences, of the same buffer, since gaps of K join its uses.
-It takes its place at no more positions: those of its uses, and from the first to the last, both
-have; the position before, to be fetched, the plan's residence takes too, either since it
-begins with the same use, and then is fetched as well, or since it begins earlier; the position
-after, to be stored, likewise.  Two that lie within the same residence of the plan are parted
-by a gap that is left and frees a position at least, so that they do not meet; two within different
-ones do not overlap as these do not.  Alignment and banks ask for the address and the size alone.
+*Claim*: if the residences that arise where exactly the gaps K are kept have no placement, or some
+of them have none, or none at some positions, every plan leaves a gap of K.  *Proof*: let a plan
+keep all of K; its addresses place them.  Each of them lies within one of the plan's residences, of
+the same buffer, since gaps of K join its uses.  It takes its place at no more positions: those from
+its first use to its last both have; the position before, to be fetched, the plan's residence takes
+too, either since it begins with the same use, and then is fetched as well, or since it begins
+earlier; the position after, to be stored, likewise.  Two that lie within the same residence of
+the plan are parted by a gap that is left and frees a position at least, so that they do not meet;
+two within different ones do not overlap as these do not.  Alignment and banks ask for the address
+and the size alone.
 """
 
 import time

@@ -143,6 +143,7 @@ class _Search:
             if left is None:
                 return
             if self.repaired(left, patience) is None:
+                self.assured(patience)
                 more -= 1
 
     def candidate(self, trial: int) -> frozenset[int] | None:
@@ -232,8 +233,6 @@ class _Search:
                 return
             if left not in self.undecided and self.repaired(left, patience):
                 return
-        if self.best is None:
-            self.place(frozenset(range(len(self.fixed.gaps))), patience)
 
     def repaired(self, left: frozenset[int], patience: float) -> bool | None:
         """Places ``left``, or what is left besides until it packs: a cut for each attempt.
@@ -246,12 +245,20 @@ class _Search:
             first = answer if not attempt else first
             if answer is not False or self.rest() <= 0:
                 break
-            for cut in self.fresh:
-                if not left.intersection(cut):
-                    left |= {min(cut, key=lambda i: (self.fixed.cost({*left, i}), i))}
+            fresh = [cut for cut in self.fresh if not left.intersection(cut)]
+            self.assured(patience)
+            for cut in fresh:
+                cheapest = sorted(cut, key=lambda i: (self.fixed.cost({*left, i}), i))
+                left |= {*cheapest[: 1 + attempt // 4]}  # in time, one after the other is too slow
             if self.best is not None and self.fixed.cost(left) >= self.best.objective:
                 break
         return first
+
+    def assured(self, patience: float) -> None:
+        """Some plan, if there is none yet: all that can be is left."""
+        every = frozenset(range(len(self.fixed.gaps)))
+        if self.best is None and every not in self.undecided:
+            self.place(every, patience)
 
     def place(self, left: frozenset[int], patience: float) -> bool | None:
         """Looks for addresses: keeps a plan that improves, or cuts, or that it is undecided."""
