@@ -113,14 +113,10 @@ def test_a_wrong_address_is_a_wrong_output() -> None:
     problem = lower(imported.graph, Memory(lower(imported.graph, Memory(1 << 40)).floor))
     schedule = Schedule.of(imported.graph, exact.solve(problem, orders.default(problem)).plan)
     wanted = execute(imported, schedule)
-    step, last = next(
-        (i, s) for i, s in enumerate(schedule.steps)
-        if s.transfers and s.transfers[-1].direction == "fetch"
-    )  # fmt: skip
-    fetch = last.transfers[-1]
-    wrong = fetch.model_copy(update={"address": abs(fetch.address - 4)})
+    step = next(i for i, s in enumerate(schedule.steps) if s.kind == "mean")
     steps = list(schedule.steps)
-    steps[step] = last.model_copy(update={"transfers": (*last.transfers[:-1], wrong)})
+    placed = {**steps[step].placed, "cat": steps[step].placed["cat"] + 4}
+    steps[step] = steps[step].model_copy(update={"placed": placed})
     mutated = schedule.model_copy(update={"steps": tuple(steps)})
     with pytest.raises(ReplayError):
         replay(imported.graph, mutated)
