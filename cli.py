@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from .cli_map import map as map_network
 from .cli_sweep import sweep
 from .console import Answer, Configured, Screen, cell, complain, records, table, verb
 
@@ -346,6 +347,7 @@ def bench(
     return Answer(result.to_json(), [table(columns, rows, name)], failure if failing else "")
 
 
+verb(app)(map_network)
 verb(app)(sweep)
 
 
