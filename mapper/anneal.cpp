@@ -1,8 +1,9 @@
 // Simulated annealing over the orders of a problem's steps; see anneal.py for what it computes.
 //
 // The cost of an order is what a simple scheduler transfers: step by step, while there is too much,
-// the buffer leaves whose next use, divided by what leaving costs, is furthest.  A move shifts a few
-// steps.  Of the order that holds now the state is known every SPACING steps, and a hash of it
+// the buffer leaves whose next use, divided by what leaving costs, is furthest.  With a margin of
+// one step (double buffering), what the next step fetches is there already, what the last one used
+// is there still.  A move shifts a few steps.  Of the order that holds now the state is known every SPACING steps, and a hash of it
 // after each: a moved order is followed from the nearest known state before the move to where, after
 // the move, its state is the old one's; from there on it costs the same.
 
@@ -18,10 +19,11 @@ constexpr int SPACING = 16;
 constexpr int64_t NEVER = INT64_MAX / 4;
 
 struct Problem {
-    int steps, buffers;
+    int steps, buffers, margin;
     int64_t budget;
-    const int64_t* size;
-    const uint8_t* clean;      // of a buffer: off chip from the start
+    const int64_t* size;       // of a buffer: in the scratchpad
+    const int64_t* bytes;      // of a buffer: of a transfer
+    const uint8_t* clean;      // of a buffer: off chip from the start; 2: fetched by no load
     const uint8_t* delivered;  // of a buffer: the last store is for nothing
     std::vector<std::vector<int>> uses, before, after, users;
     std::vector<std::vector<uint8_t>> writes;  // of a step, along its uses
@@ -66,13 +68,7 @@ struct Search {
         const auto& uses = p.uses[step];
         for (size_t k = 0; k < uses.size(); k++) {
             const int b = uses[k];
-            if (!s.here[b]) {
-                if (s.used[b]) s.cost += p.size[b];
-                s.here[b] = 1;
-                s.load += p.size[b];
-                s.resident.push_back(b);
-                flip(s, b, 0);
-            }
+            if (!s.here[b]) arrive(s, b);
             s.used[b]++;
             if (p.writes[step][k]) {
                 s.wrote[b]++;
@@ -80,31 +76,58 @@ struct Search {
                 if (dirty != s.dirty[b]) s.dirty[b] = dirty, flip(s, b, 1);
             }
         }
+        const bool behind = p.margin && t > 0, ahead = p.margin && t + 1 < p.steps;
+        if (ahead)
+            for (int b : p.uses[order[t + 1]])
+                if (!s.here[b] && (s.used[b] || p.clean[b] == 2)) arrive(s, b);
         while (s.load > p.budget) {
             double best = -1;
             int chosen = -1;
             for (size_t i = 0; i < s.resident.size(); i++) {
                 const int b = s.resident[i];
-                if (std::find(uses.begin(), uses.end(), b) != uses.end()) continue;
+                if (among(uses, b) || (behind && among(p.uses[order[t - 1]], b)) ||
+                    (ahead && among(p.uses[order[t + 1]], b)))
+                    continue;
                 const int64_t away = next(b, t) - t;
                 const double merit = double(away) / (stored(s, b) ? 2 : 1);
-                if (merit > best || (merit == best && p.size[b] > p.size[s.resident[chosen]])) {
+                if (merit > best || (merit == best && larger(b, s.resident[chosen]))) {
                     best = merit;
                     chosen = int(i);
                 }
             }
             if (chosen < 0) return false;
             const int b = s.resident[chosen];
-            if (stored(s, b)) s.cost += p.size[b];
+            if (stored(s, b)) s.cost += p.bytes[b];
             if (s.dirty[b]) s.dirty[b] = 0, flip(s, b, 1);
             leave(s, chosen);
         }
         for (int b : uses)
-            if (s.used[b] == int(p.users[b].size()) && s.here[b]) {
-                if (s.dirty[b]) s.dirty[b] = 0, flip(s, b, 1);
-                leave(s, int(std::find(s.resident.begin(), s.resident.end(), b) - s.resident.begin()));
-            }
+            if (!p.margin || !p.delivered[b] || t + 1 == p.steps) finish(s, b);
+        if (behind)
+            for (int b : p.uses[order[t - 1]]) finish(s, b);
         return true;
+    }
+
+    static bool among(const std::vector<int>& some, int b) {
+        return std::find(some.begin(), some.end(), b) != some.end();
+    }
+
+    // Which of equals leaves must not depend on how the state came about.
+    bool larger(int a, int b) const { return p.size[a] != p.size[b] ? p.size[a] > p.size[b] : a < b; }
+
+    void arrive(State& s, int b) const {
+        if (s.used[b]) s.cost += p.bytes[b];
+        s.here[b] = 1;
+        s.load += p.size[b];
+        s.resident.push_back(b);
+        flip(s, b, 0);
+    }
+
+    // Leaves for good, if nothing uses it any more.
+    void finish(State& s, int b) const {
+        if (s.used[b] < int(p.users[b].size()) || !s.here[b]) return;
+        if (s.dirty[b]) s.dirty[b] = 0, flip(s, b, 1);
+        leave(s, int(std::find(s.resident.begin(), s.resident.end(), b) - s.resident.begin()));
     }
 
     // Whether a store is paid for when b leaves.
@@ -117,7 +140,6 @@ struct Search {
         s.here[b] = 0;
         s.load -= p.size[b];
         flip(s, b, 0);
-        // Which of equals leaves must not depend on how the state came about.
         s.resident.erase(s.resident.begin() + place);
     }
 
@@ -147,11 +169,11 @@ struct Search {
 
     // The cost of `order` and `position`, which differ from what is known in first..last.
     int64_t changed(int first, int last, int& end) {
-        const int from = first / SPACING;
+        const int from = std::max(first - p.margin, 0) / SPACING;
         now = known[from];
         for (int t = from * SPACING; t < p.steps; t++) {
             if (!run(now, order[t], t)) return NEVER;
-            if (t >= last && now.hash == hashes[t]) {
+            if (t >= last + p.margin && now.hash == hashes[t]) {
                 end = t;
                 return now.cost + costs[p.steps - 1] - costs[t];
             }
@@ -162,7 +184,7 @@ struct Search {
 
     // Makes the changed order the known one.
     void keep(int first, int end) {
-        const int from = first / SPACING;
+        const int from = std::max(first - p.margin, 0) / SPACING;
         State s = known[from];
         const int64_t before = costs[end];
         for (int t = from * SPACING; t <= end; t++) {
@@ -193,12 +215,13 @@ struct Search {
 // Anneals `order` within positions begin..end for `moves` moves; returns the cost of the best, which
 // replaces it, or -1 where the first one cannot be followed.  `told` gets the best cost as it falls.
 extern "C" int64_t anneal(
-    int steps, int buffers, int64_t budget, const int64_t* size, const uint8_t* clean,
+    int steps, int buffers, int margin, int64_t budget, const int64_t* size, const int64_t* bytes,
+    const uint8_t* clean,
     const uint8_t* delivered, const int32_t* use_start, const int32_t* use, const uint8_t* write,
     const int32_t* before_start, const int32_t* before, int32_t* order, int begin, int end,
     int64_t moves, double hot, double cold, uint64_t seed, const volatile int32_t* stop,
     volatile int64_t* told) {
-    Problem p{steps, buffers, budget, size, clean, delivered, {}, {}, {}, {}, {}, {}};
+    Problem p{steps, buffers, margin, budget, size, bytes, clean, delivered, {}, {}, {}, {}, {}, {}};
     p.uses.resize(steps), p.writes.resize(steps), p.before.resize(steps), p.after.resize(steps);
     p.users.resize(buffers), p.written.assign(buffers, 0);
     for (int s = 0; s < steps; s++) {

@@ -3,7 +3,7 @@
 An order costs what a simple scheduler transfers under it: while a step needs room, the buffer
 leaves whose next use is furthest, one that must be stored first counting half as far.  That is
 never less than the least of that order, and mostly within a few per cent of it; it takes
-microseconds.  Addresses and double buffering are left to :mod:`.exact`.
+microseconds.  Addresses are left to :mod:`.exact`.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..models import native
-from .problem import Problem
+from .problem import BudgetError, Problem
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ def anneal(
     ``hot`` and ``cold``: bytes at which a worsening is accepted e to 1, at the beginning and at
     the end; by default a tenth and a thousandth of the budget.  ``deadline``: by
     :func:`time.monotonic`; then what was met until then.  ``told`` hears now and then of the best
-    cost.  Raises :class:`ValueError` where a step needs more than the budget.
+    cost.  Raises :class:`.problem.BudgetError` where this
+    scheduler cannot keep the budget: what is in use at once exceeds it.
     """
     problem.check_order(order)
     budget = problem.memory.budget
-    if problem.floor > budget:
-        raise ValueError(f"a step needs {problem.floor} bytes, the budget is {budget}")
     found = np.array(order, np.int32)
     low, high = within or (0, len(found))
     result, best, stop = ctypes.c_int64(-1), ctypes.c_int64(-1), ctypes.c_int32(0)
@@ -61,7 +60,8 @@ def anneal(
 
     def work() -> None:
         result.value = _library().anneal(
-            len(problem.steps), len(problem.buffers), ctypes.c_int64(budget), *arguments,
+            len(problem.steps), len(problem.buffers), int(problem.memory.double_buffered),
+            ctypes.c_int64(budget), *arguments,
             ctypes.c_void_p(found.ctypes.data), low, high, ctypes.c_int64(moves),
             ctypes.c_double(hot or budget / 10), ctypes.c_double(cold or budget / 1000),
             ctypes.c_uint64(seed), ctypes.byref(stop), ctypes.byref(best),
@@ -79,15 +79,21 @@ def anneal(
     finally:  # the kernel writes into what goes with this frame
         stop.value = 1
         worker.join()
+    if result.value < 0:
+        raise BudgetError(
+            f"{problem.name}: in this order, more lies in the scratchpad at once than the budget, "
+            f"{budget} bytes; take a larger one, or another order"
+        )
     return Annealed(tuple(map(int, found)), result.value)
 
 
 def _arguments(problem: Problem) -> list[Any]:
-    buffers, steps = problem.buffers, problem.steps
+    buffers, steps, loads = problem.buffers, problem.steps, problem.loads
     uses = [[(b, b in step.writes) for b in step.uses] for step in steps]
     arrays = [
+        np.array([b.size for b in buffers], np.int64),
         np.array([b.bytes for b in buffers], np.int64),
-        np.array([b.clean for b in buffers], np.uint8),
+        np.array([b.clean * (1 if i in loads else 2) for i, b in enumerate(buffers)], np.uint8),
         np.array([b.delivered for b in buffers], np.uint8),
         _starts(uses),
         np.array([b for step in uses for b, _ in step], np.int32),

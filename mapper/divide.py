@@ -3,8 +3,8 @@
 *Divide*: an order is cut where the least lies across, and each piece is annealed (:mod:`.anneal`)
 with the others as they are.  *Conquer*: the whole is annealed, at first as hot.  Several begin
 side by side, from the default order, greedy ones and that of least peak; the best orders get their
-exact residences and addresses (:mod:`.exact`).  The bound is :func:`.bound.any_order`'s, for
-all orders.
+exact residences and addresses (:mod:`.exact`).  Bounds hold for all orders: :mod:`.bound`'s, and
+that of parts that are solved exactly (:mod:`.parts`).
 """
 
 import time
@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import bound, exact, orders
+from . import bound, exact, orders, parts
 from .anneal import Annealed, anneal
 from .backends import Backend
 from .fixed import FixedOrder
+from .parts import pieces
 from .plan import Plan, Result, Watch, unwatched
 from .problem import BudgetError, Problem
 
@@ -70,8 +71,8 @@ class _Search:
     def run(self, workers: int, start: Sequence[Sequence[int]]) -> None:
         self.bound = bound.any_order(self.problem, min(self.limit / 10, 10.0), self.backend)
         first = [*map(tuple, start), *self.beginnings()]
-        # What exact residences and addresses take comes after.
-        deadline = self.begun + 0.7 * self.limit
+        # Exact residences, addresses and the bound come after.
+        deadline = self.begun + 0.6 * self.limit
         jobs = [(first[i % len(first)], self.seed * STARTS + i) for i in range(STARTS)]
         self.notes["orders"] = len(jobs)
         with ThreadPoolExecutor(max(workers, 1)) as pool:
@@ -79,6 +80,7 @@ class _Search:
         found += [Annealed(order, _followed(self.problem, order)) for order in first]
         self.notes["annealed"] = min(a.cost for a in found)
         self.place(sorted({a.order: a for a in found}.values(), key=lambda a: (a.cost, a.order)))
+        self.tighten(min(found, key=lambda a: (a.cost, a.order)).order)
 
     def beginnings(self) -> list[orders.Order]:
         """Orders that keep the budget; raises where none does."""
@@ -94,7 +96,7 @@ class _Search:
         """Pieces, then the whole."""
         steps = len(self.problem.steps)
         found = Annealed(order, _followed(self.problem, order))
-        for piece in pieces(self.problem, order):
+        for piece in pieces(self.problem, order, PIECE):
             length = piece[1] - piece[0]
             found = anneal(
                 self.problem, found.order, within=piece, moves=MOVES * length // 4, seed=seed,
@@ -138,6 +140,21 @@ class _Search:
                 break
         self.notes["placed"] = tried
 
+    def tighten(self, order: Sequence[int]) -> None:
+        """The bound, in a share of the time that is left."""
+        spent = time.monotonic() - self.begun
+        left = min(0.95 * self.limit - spent, 0.3 * self.limit)
+        enough = self.best.objective if self.best is not None else 1 << 62
+        if self.bound >= enough or left <= 0:
+            return
+
+        def told(found: int) -> None:
+            self.bound = max(self.bound, found)
+            known = None if self.best is None else self.best.objective
+            self.watch(self.bound, known, time.monotonic() - self.begun)
+
+        parts.any_order(self.problem, order, limit=left, enough=enough, told=told)
+
     def result(self) -> Result:
         seconds = time.monotonic() - self.begun
         if self.best is None:
@@ -149,25 +166,6 @@ class _Search:
             self.problem, status, self.best, self.bound, "divide (anneal, pack)", seconds,
             self.seed, self.notes,
         )  # fmt: skip
-
-
-def pieces(problem: Problem, order: Sequence[int], length: int = PIECE) -> list[tuple[int, int]]:
-    """Ranges of positions of about ``length`` steps; across their bounds lies little."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for position, step in enumerate(order):
-        for b in problem.steps[step].uses:
-            first.setdefault(b, position)
-            last[b] = position
-    across = [0] * (len(order) + 1)
-    for b in first:
-        for position in range(first[b] + 1, last[b] + 1):
-            across[position] += problem.buffers[b].size
-    bounds = [0]
-    while bounds[-1] + 3 * length // 2 < len(order):
-        reach = range(bounds[-1] + length // 2, bounds[-1] + 3 * length // 2)
-        bounds.append(min(reach, key=lambda t: (across[t], abs(t - bounds[-1] - length))))
-    return list(zip(bounds, [*bounds[1:], len(order)], strict=True))
 
 
 def _keeps(problem: Problem, order: Sequence[int]) -> bool:

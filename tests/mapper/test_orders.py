@@ -13,6 +13,10 @@ from thresher.models import data
 
 
 def drawn(rng: random.Random, steps: int, budget: int = 1 << 30) -> Problem:
+    return lower(drawn_graph(rng, steps), Memory(budget))
+
+
+def drawn_graph(rng: random.Random, steps: int) -> Graph:
     tensors, ops = [Tensor("x", rng.randint(1, 9))], [Op("x", "load", (), ("x",))]
     for i in range(steps - 1):
         readable = [t.name for t in tensors if t.view is None]
@@ -21,7 +25,7 @@ def drawn(rng: random.Random, steps: int, budget: int = 1 << 30) -> Problem:
         size = next(t.bytes for t in tensors if t.name == inputs[0]) if over else rng.randint(1, 9)
         tensors.append(Tensor(f"t{i}", size, view=inputs[0] if over else None))
         ops.append(Op(f"t{i}", "f", inputs, (f"t{i}",)))
-    return lower(Graph("drawn", tensors, ops), Memory(budget))
+    return Graph("drawn", tensors, ops)
 
 
 def every_order(problem: Problem):
