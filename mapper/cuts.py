@@ -22,7 +22,7 @@ from .plan import Plan, Residence
 
 _ONCE = 0.05
 """Seconds for one proof while a cut is shortened, at least."""
-_LENGTHS = (1, 2, 4, 8, 16, 32)
+_LENGTHS = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64)
 """Positions of a stretch that is searched for a conflict."""
 
 
@@ -74,7 +74,7 @@ def searched(
         if length > len(load):
             break
         found: list[Conflict] = []
-        starts = range(0, len(load) - length + 1, max(length // 2, 1))
+        starts = range(0, len(load) - length + 1, max(length // 8, 1))
         for start in sorted(starts, key=lambda s: -sum(load[s : s + length])):
             rest = limit - (time.monotonic() - begun)
             if rest <= 0:

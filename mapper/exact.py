@@ -264,17 +264,18 @@ class _Search:
         """Looks for addresses: keeps a plan that improves, or cuts, or that it is undecided."""
         start, wanted, self.fresh = time.monotonic(), rectangles(unplaced(self.fixed, left)), []
         try:
-            if left not in self.undecided:
+            new = left not in self.undecided
+            if new:
                 answer = self.attempted(left, wanted, min(patience, _QUICK))
                 if answer is not None:
                     return answer
-                # What one position says at once, the whole may hide.
-                seconds = min(patience / 2, self.rest())
-                for conflict in searched(self.fixed, left, _STRETCH, seconds):
-                    self.learn(conflict, left, _STRETCH)
-                if self.fresh:
-                    self.undecided.pop(left)
-                    return False
+            # What few positions say at once, the whole may hide.
+            seconds = _STRETCH if new else max(patience / 20, _STRETCH)
+            for conflict in searched(self.fixed, left, seconds, min(patience, self.rest()) / 2):
+                self.learn(conflict, left, 2 * seconds)
+            if self.fresh:
+                self.undecided.pop(left)
+                return False
             return self.attempted(left, wanted, patience)
         finally:
             self.packing += time.monotonic() - start
