@@ -5,7 +5,9 @@
 // one step (double buffering), what the next step fetches is there already, what the last one used
 // is there still.  A move shifts a few steps.  Of the order that holds now the state is known every SPACING steps, and a hash of it
 // after each: a moved order is followed from the nearest known state before the move to where, after
-// the move, its state is the old one's; from there on it costs the same.
+// the move, its state is the old one's; from there on it costs the same.  What left before the move
+// was chosen by next uses as they were then: a schedule all the same, which one that is followed
+// anew may differ from a little.
 
 #include <algorithm>
 #include <cmath>
@@ -104,7 +106,8 @@ struct Search {
         for (int b : uses)
             if (!p.margin || !p.delivered[b] || t + 1 == p.steps) finish(s, b);
         if (behind)
-            for (int b : p.uses[order[t - 1]]) finish(s, b);
+            for (int b : p.uses[order[t - 1]])
+                if (!among(uses, b)) finish(s, b);
         return true;
     }
 

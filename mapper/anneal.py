@@ -27,7 +27,7 @@ class Annealed:
 
     order: tuple[int, ...]
     cost: int
-    """Non-compulsory bytes, as the simple scheduler counts them: an upper bound."""
+    """Non-compulsory bytes that some scheduler needs for it: an upper bound, addresses aside."""
 
 
 def anneal(
