@@ -42,10 +42,26 @@ def map(
         list[str] | None,
         typer.Option(metavar="NAME=SIZE", help="Of an ONNX model that leaves it open; repeatable."),
     ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:KEY=VALUE,...]",
+            help="An engine that operators may run on, and "
+            "its configuration; repeatable. What none takes runs on the host.",
+        ),
+    ] = None,
+    bytes_per_cycle: Annotated[
+        float, typer.Option(min=0.01, help="Of transfers, where there are engines.")
+    ] = 16.0,
+    clock_mhz: Annotated[float, typer.Option(min=0.001, help="Of the engines.")] = 100.0,
     limit: Annotated[float, typer.Option(min=0.0, help="Seconds.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="The schedule.")
+    ] = None,
+    commands: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="The commands: transfers, engines, waits."),
     ] = None,
     page: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="A page that shows it.")
@@ -56,17 +72,26 @@ def map(
 ) -> Answer:
     """Schedule a network on a scratchpad: order, addresses, what leaves and comes back."""
     from .mapper import importers, solve
-    from .mapper.coverage import coverage
+    from .mapper.coverage import coverage, fuse_for
     from .mapper.problem import Memory, lower
+    from .mapper.views import Views
 
     if method == "list":
         rows = list(solve.METHODS.items())
         return Answer({"methods": dict(solve.METHODS)}, [table(("method", "what it does"), rows)])
+    targets = _targets(engine or ())
     with screen.working(f"reading {model}"):
+        # With engines, no operator takes another one in that its engine would refuse.
         graph = importers.load(
-            model, element_bytes=element_bytes or None, dimensions=_sizes(dimension or ())
+            model,
+            element_bytes=element_bytes or None,
+            dimensions=_sizes(dimension or ()),
+            fuse=not targets,
+            views=Views(reshape=not targets),
         )
-    covered = coverage(graph, ())
+        if targets and not model.endswith(".json"):
+            graph = Views()(fuse_for(graph, targets))
+    covered = coverage(graph, targets)
     covered.check()
     wanted = _budget(budget)
     bytes = solve.budget(
@@ -88,7 +113,21 @@ def map(
         )
         return Answer(found.to_json(), [], f"no plan: {found.status}{why}")
     schedule = solve.schedule(graph, found)
-    files = _written(schedule, found, covered, output, page, pictures)
+    assigned, program = None, None
+    if targets:
+        from .mapper import commands as listed
+        from .mapper.engines import assign
+        from .mapper.targets import Host
+
+        assigned = assign(
+            graph, [*targets, Host()], bytes_per_cycle=bytes_per_cycle, clock_mhz=clock_mhz
+        )
+        schedule = listed.filled(graph, schedule, assigned)
+    if targets or commands is not None:
+        from .mapper import commands as listed
+
+        program = listed.lower(graph, schedule, assigned)
+    files = _written(schedule, found, covered, assigned, program, output, commands, page, pictures)
     figures = found.to_json()
     shown = {
         "operators": len(graph.ops), "budget, bytes": bytes, "status": found.status,
@@ -96,8 +135,17 @@ def map(
         "compulsory bytes": problem.compulsory, "total bytes": found.total,
         "highest address": found.plan.peak, "solver": found.solver, "seconds": figures["seconds"],
     }  # fmt: skip
-    view = [
-        covered,
+    view: list[Any] = [covered]
+    if assigned is not None and program is not None:
+        rows = [[name, cell(cycles)] for name, cycles in assigned.engines.items()]
+        view.append(table(("engine", "cycles, transfers beside"), rows))
+        shown |= {
+            "cycles, as scheduled": program.cycles, "of them engines": program.compute,
+            "transfers": program.transfer,
+            "milliseconds": program.cycles / clock_mhz / 1000,
+        }  # fmt: skip
+        figures |= {"engines": assigned.to_json(), "cycles": program.cycles}
+    view += [
         table(("figure", graph.name), [[name, cell(value)] for name, value in shown.items()]),
         *(Text(str(file)) for file in files),
     ]
@@ -127,15 +175,26 @@ def _sizes(texts: Any) -> dict[str, int]:
     return found
 
 
+def _targets(texts: Any) -> list[Any]:
+    if not texts:
+        return []
+    from .mapper.targets import target
+
+    return [target(text) for text in texts]
+
+
 def _written(
-    schedule: Any, found: Any, covered: Any, output: Path | None, page: Path | None,
-    pictures: Path | None,
+    schedule: Any, found: Any, covered: Any, assigned: Any, program: Any, output: Path | None,
+    commands: Path | None, page: Path | None, pictures: Path | None,
 ) -> list[Path]:  # fmt: skip
     """Each file whole or not at all."""
+    import json
+
     files = []
     for path, text in (
         (output, lambda: schedule.model_dump_json(indent=1) + "\n"),
-        (page, lambda: _page(schedule, found, covered)),
+        (commands, lambda: json.dumps(program.to_json(), indent=1) + "\n"),
+        (page, lambda: _page(schedule, found, covered, assigned)),
     ):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,12 +212,14 @@ def _written(
     return files
 
 
-def _page(schedule: Any, found: Any, covered: Any) -> str:
-    from .mapper.page import page
+def _page(schedule: Any, found: Any, covered: Any, assigned: Any) -> str:
+    from .mapper.page import Cost, page
 
     rows = [
         {"operator": line.op, "kind": " + ".join((line.kind, *line.fused)), "runs on": line.runs,
          "MACs": line.macs, "bytes": line.bytes}
         for line in covered.lines
     ]  # fmt: skip
-    return page(schedule, found, rows)
+    lines = () if assigned is None else assigned.lines
+    costs = [Cost(line.op, line.engine, line.cost.cycles, line.transfer) for line in lines]
+    return page(schedule, found, rows, costs)
