@@ -3,9 +3,13 @@
 import importlib.util
 import itertools
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Literal
 
 from .. import backends, exact, pack
@@ -61,7 +65,8 @@ def solve(
     joint = _Joint(problem, limit, seed, workers, backend, watch)
     try:
         joint.try_orders(start)
-        joint.run()
+        if not joint.interrupted:
+            joint.run()
     except KeyboardInterrupt:
         joint.interrupted = True
     return joint.result()
@@ -153,10 +158,11 @@ class _Joint:
         model = Program(self.problem, self.stays)
         if self.backend in ("cbc", "highs"):
             lp = model.pulp()
-            got = backends.run(
-                lp, self.backend, limit=limit, threads=self.workers, seed=self.seed
-            )
             scale = model.scale
+            got = backends.run(
+                lp, self.backend, limit=limit, threads=self.workers, seed=self.seed,
+                watch=lambda bound, *_: self.say(bound * scale),
+            )  # fmt: skip
         else:
             got = cpsat.run(
                 model, limit=limit, workers=self.workers, seed=self.seed, upper=self.upper,
@@ -164,6 +170,7 @@ class _Joint:
             )  # fmt: skip
             scale = 1
         bound = math.ceil(got.bound * scale - 1e-6) if math.isfinite(got.bound) else 0
+        self.interrupted |= got.interrupted
         if got.status == "infeasible":
             return Found("none", (), frozenset(), self.bound, 0, 0)
         if got.status == "unknown":
@@ -176,21 +183,23 @@ class _Joint:
         """Takes the best plan of each, if it is better."""
         for order in orders:
             limit = min(self.limit * _START, self.left())
+            if self.interrupted or limit <= 0:
+                return
             try:
-                found = exact.solve(self.problem, order, limit=limit, seed=self.seed)
+                with _heard() as heard:
+                    found = exact.solve(self.problem, order, limit=limit, seed=self.seed)
             except BudgetError:
                 continue
             if found.plan is not None:
                 self.keep(found.plan)
+            self.interrupted |= bool(heard)
 
     def keep(self, plan: Plan) -> None:
         if self.best is None or plan.objective < self.best.objective:
             self.best = plan
             self.watch(self.bound, plan.objective, time.monotonic() - self.begun)
 
-    def place(
-        self, found: Found, forbid: bool = True
-    ) -> Literal["placed", "worse", "none"]:
+    def place(self, found: Found, forbid: bool = True) -> Literal["placed", "worse", "none"]:
         """Looks for addresses, unless there is a better plan; keeps the plan or, if told to,
         forbids what has none."""
         fixed, memory = FixedOrder(self.problem, found.order), self.problem.memory
@@ -238,6 +247,26 @@ class _Joint:
             time.monotonic() - self.begun, self.seed, notes,
             self.conflict if status == "infeasible" else (),
         )  # fmt: skip
+
+
+@contextmanager
+def _heard() -> Iterator[list[int]]:
+    """Ctrl-C that is caught inside, as signals; empty outside the main thread."""
+    heard: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield heard
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def pattern(plan: Plan, residences: Sequence[Residence]) -> Pattern:

@@ -41,9 +41,7 @@ class Linear:
         terms = dict(self.terms)
         for variable, weight in other.terms.items():
             terms[variable] = terms.get(variable, 0) + times * weight
-        return Linear(
-            {v: w for v, w in terms.items() if w}, self.constant + times * other.constant
-        )
+        return Linear({v: w for v, w in terms.items() if w}, self.constant + times * other.constant)
 
 
 ONE = Linear(constant=1)

@@ -73,22 +73,31 @@ def search(
     table = np.array(_table(problem, structure, places, patterns), np.int64)
     order, left = np.full(count, -1, np.int32), np.zeros((count, wide), np.uint64)
     stop, progress = ctypes.c_int32(0), np.array([0, _FAR, 0, 0], np.int64)
-    compiled, results = _library(), list[int]()
+    compiled, results, done = _library(), list[int](), threading.Event()
 
     def work() -> None:
-        results.append(
-            compiled.search(
-                table.ctypes.data, _FAR if upper is None else upper, most, beam, max(limit, 0.0),
-                ctypes.byref(stop), progress.ctypes.data, order.ctypes.data, left.ctypes.data,
-            )  # fmt: skip
-        )
+        try:
+            results.append(
+                compiled.search(
+                    table.ctypes.data,
+                    _FAR if upper is None else upper,
+                    most,
+                    beam,
+                    max(limit, 0.0),
+                    ctypes.byref(stop),
+                    progress.ctypes.data,
+                    order.ctypes.data,
+                    left.ctypes.data,
+                )
+            )
+        finally:
+            done.set()
 
     worker = threading.Thread(target=work, daemon=True)  # not in this one: it answers to Ctrl-C
     began, said, interrupted = monotonic(), 0.0, False
     try:
         worker.start()
-        while worker.is_alive():
-            worker.join(0.1)
+        while not done.wait(0.1):
             if watch and monotonic() - began > said + 0.5:
                 said = monotonic() - began
                 watch(int(progress[0]), None if progress[1] == _FAR else int(progress[1]))
@@ -96,7 +105,7 @@ def search(
         interrupted = True
     finally:
         stop.value = 1
-        worker.join()
+        done.wait()
     bound, _, states, sets = (int(n) for n in progress)
     if order[0] < 0:
         status = "none" if results[0] == 0 and not beam else "unknown"

@@ -1,5 +1,6 @@
 """What the graph alone says of the orders: windows, segments, steps that may as well be swapped."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,7 +127,7 @@ def twins(structure: Structure) -> tuple[tuple[int, int], ...]:
         pair
         for groups in classes.values()
         for group in groups
-        for pair in zip(group, group[1:], strict=False)
+        for pair in itertools.pairwise(group)
     )
 
 
