@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from thresher import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -14,10 +15,21 @@ def _blocks(language):
 
 def test_library_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = _blocks("python")
+    example, _ = _blocks("python")
     exec(compile(example, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("True ")
     assert {f.name for f in (tmp_path / "build").iterdir()} >= {"sparse_lstm.v", "sparse_lstm.json"}
+
+
+def test_example_of_a_sweep(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyosys", reason="needs the extra [fpga]")
+    monkeypatch.chdir(tmp_path)
+    _, example = _blocks("python")
+    # Two of its simulations and syntheses are enough.
+    small = example.replace("Powers(4, 32)", "[4]").replace("Local(2)", "Local(1)")
+    assert small != example
+    exec(compile(small, "README.md", "exec"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["4", "4"]
 
 
 def test_every_command_exists(capsys):
