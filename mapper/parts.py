@@ -97,7 +97,10 @@ def any_order(
         for i, (key, some) in enumerate(jobs):
             rest = deadline - time.monotonic()
             if key not in known and rest > 0:
-                known[key] = states.search(some, limit=rest / (len(jobs) - i), most=STATES).bound
+                found = states.search(some, limit=rest / (len(jobs) - i), most=STATES)
+                if found.interrupted:
+                    raise KeyboardInterrupt
+                known[key] = found.bound
             total += known.get(key, 0)
         if total > best:
             best = total

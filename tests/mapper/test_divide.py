@@ -7,6 +7,7 @@ import pytest
 from thresher.mapper import bound, divide, exact, orders, parts
 from thresher.mapper.anneal import anneal
 from thresher.mapper.fixed import FixedOrder
+from thresher.mapper.free import states
 from thresher.mapper.graph_json import read
 from thresher.mapper.problem import BudgetError, Memory, Problem, lower
 from thresher.models import data
@@ -72,6 +73,19 @@ def test_parts_cost_no_more_than_the_whole(seed) -> None:
     assert least_of(parts.part(problem, steps)) == least
     found = parts.any_order(problem, orders.default(problem), limit=10, enough=1 << 60)
     assert found in (0, least)  # one part is all; none where the default order costs nothing
+
+
+def test_ctrl_c_while_bounds_are_sought_gives_the_plan(monkeypatch) -> None:
+    problem = reference("tv_densenet121")  # where :mod:`.bound` alone proves nothing
+
+    def interrupted(*_, **__) -> states.Found:
+        return states.Found("unknown", (), frozenset(), 7, 0, 0, interrupted=True)
+
+    monkeypatch.setattr(states, "search", interrupted)
+    found = divide.solve(problem, limit=30)
+    assert found.objective == 1_204_224
+    assert found.status == "feasible"
+    assert found.notes["interrupted"]
 
 
 def least_of(problem: Problem) -> int | float:
