@@ -191,6 +191,8 @@ def _cbc(model: Any, call: _Call) -> _Answer:
         ended = _process.run(command, log.line, call.limit + _OVERTIME)
         said = solution.read_text() if solution.exists() else ""
     if ended.status and not ended.stopped:
+        if log.infeasible:  # writing what there is not, it may crash
+            return _Answer("infeasible", math.inf, {}, ended.interrupted)
         raise SolverError(f"CBC ended with {ended.status}: {' | '.join(log.last) or 'no word'}")
     head, _, rest = said.partition("\n")
     bound = log.bound
@@ -221,18 +223,22 @@ class _Log:
     _BETTER = re.compile(rf"Integer solution of {_NUMBER} found")
     _RELAXED = re.compile(rf"Continuous objective value is {_NUMBER}")
     _FINAL = re.compile(rf"^Lower bound:\s+{_NUMBER}")
+    _INFEASIBLE = re.compile("^Problem is infeasible")
     _STOPPED = re.compile("Stopped on|Partial search|Exiting on|ctrl-c")
 
     def __init__(self, told: Callable[[float, float | None], None]) -> None:
         self.told = told
         self.bound = -math.inf
         self.stopped = False
+        self.infeasible = False
+        """As bounds of rows say, before anything was solved."""
         self.last: list[str] = []
         self._best = math.inf
 
     def line(self, text: str) -> None:
         self.last = [*self.last[-2:], text] if text else self.last
         self.stopped |= bool(self._STOPPED.search(text))
+        self.infeasible |= bool(self._INFEASIBLE.search(text))
         before = self.bound, self._best
         if found := self._PROGRESS.search(text):
             best, bound = map(float, found.groups())

@@ -266,3 +266,15 @@ def crooked():
 
 def test_what_preprocessing_loses(backend) -> None:
     assert backends.run(crooked(), backend, limit=20).objective == 103
+
+
+def test_rows_whose_bounds_alone_have_no_solution(backend) -> None:
+    """CBC crashes where it should write the solution."""
+    model = pulp.LpProblem("none", pulp.LpMinimize)
+    a, b, c = (model.add_variable(name, cat="Binary") for name in "abc")
+    model += a + b + c
+    model += a + b >= 1
+    model += c >= a
+    model += c >= b
+    model += -2 * c >= -1
+    assert backends.run(model, backend, limit=5).status == "infeasible"
