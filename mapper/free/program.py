@@ -279,7 +279,7 @@ class Program:
         import pulp
 
         model = pulp.LpProblem("joint", pulp.LpMinimize)
-        variables = [pulp.LpVariable(f"v_{i}", cat="Binary") for i in range(len(self.names))]
+        variables = [model.add_variable(f"v_{i}", cat="Binary") for i in range(len(self.names))]
         scale = self.scale
         model.setObjective(
             pulp.LpAffineExpression(

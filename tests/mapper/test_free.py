@@ -165,7 +165,6 @@ def drawn(rng: random.Random, double_buffered: bool = False, steps: int = 6) -> 
     return lower(graph, Memory(budget, alignment, banks, double_buffered), parameters)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:pulp")
 @pytest.mark.parametrize(
     ("backend", "number", "double_buffered"),
     [
@@ -220,7 +219,6 @@ def chained(rng: random.Random, problem: Problem) -> list[tuple[str, ...]]:
     return [tuple(problem.buffers[b].name for b in c) for c in apart[: rng.randint(1, 3)]]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:pulp")
 @pytest.mark.parametrize("double_buffered", [False, True])
 @pytest.mark.parametrize(("backend", "number"), [("states", 60), ("cp-sat", 12), ("cbc", 12)])
 def test_what_packing_refuses_is_not_tried_again(
@@ -271,7 +269,6 @@ def test_reference_graphs_are_proved(name) -> None:
     valid(found.plan)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["light_shufflenet", "light_densenet121", "tv_vit_b_16"])
 @pytest.mark.parametrize("backend", ["cp-sat", "cbc", "highs"])
 def test_programs_prove_reference_graphs(name, backend) -> None:
