@@ -7,12 +7,12 @@ left, every plan fulfils::
 
     at each position p   sum w[g] l[g] >= need        over the gaps that cover p
                          need = required[p] + sum size[g] - budget,  w[g] = min(size[g], need)
-    for each cut         sum l[g] >= 1                (no placement keeps all its gaps)
+    for each cut         sum l[g] >= need             (:class:`.cuts.Cut`)
     for each gap g       stored[v] >= l[g]            where leaving g stores its version v
 
 so that with multipliers y, z and u of these, its cost is at least::
 
-    sum y need + sum z + sum over g of least(l[g]) + sum over v of min(0, store[v] - sum u[g])
+    sum y need + sum z need + sum over g of least(l[g]) + sum over v of min(0, store[v] - sum u[g])
     least(l) = min over what is decided, or 0 and 1, of l (fetch[g] + u[g] - sum y w[g] - sum z)
 """
 
@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from .cuts import clash
+from .cuts import Cut, clash, covers
 from .fixed import FixedOrder
+from .master import size
 from .plan import Result
 
 _OVER = 1 << 40
@@ -38,7 +39,7 @@ class Certificate:
 
     bound: int
     """Non-compulsory bytes."""
-    cuts: tuple[tuple[int, ...], ...]
+    cuts: tuple[Cut, ...]
     tree: Mapping[str, Any]
     """``{"gap": g, "kept": tree, "left": tree}`` or a leaf, ``{"positions": {p: y}, "cuts":
     {place: z}, "stored": {g: u}}``, whose numbers are multiples of 2**-40; keys are strings."""
@@ -51,14 +52,16 @@ class Certificate:
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
         return {
-            "bound": self.bound, "cuts": [list(cut) for cut in self.cuts],
+            "bound": self.bound,
+            "cuts": [[list(c.gaps), c.need, c.window.start, c.window.stop] for c in self.cuts],
             "tree": dict(self.tree),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Certificate":
         """Of what :meth:`to_json` gave."""
-        return cls(found["bound"], tuple(tuple(cut) for cut in found["cuts"]), found["tree"])
+        cuts = (Cut(tuple(g), need, range(a, z)) for g, need, a, z in found["cuts"])
+        return cls(found["bound"], tuple(cuts), found["tree"])
 
 
 def verify(fixed: FixedOrder, certificate: Certificate, limit: float = 60.0) -> None:
@@ -69,10 +72,14 @@ def verify(fixed: FixedOrder, certificate: Certificate, limit: float = 60.0) -> 
     """
     every = frozenset(range(len(fixed.gaps)))
     for place, cut in enumerate(certificate.cuts):
-        if not cut or not every.issuperset(cut):
-            raise ValueError(f"cut {place} has gaps {list(cut)}; take some of 0 … {len(every) - 1}")
-        if clash(fixed, every.difference(cut), range(len(fixed.order)), limit) is None:
-            raise ValueError(f"cut {place} is not proved: keeping gaps {list(cut)} may be possible")
+        gaps, least = set(cut.gaps), len(set(cut.gaps)) - cut.need + 1
+        if not gaps or not every.issuperset(gaps) or not 0 < least <= len(gaps):
+            raise ValueError(f"cut {place} has gaps {list(cut.gaps)} and needs {cut.need}")
+        kept = sorted(gaps, key=lambda i: size(fixed, i))[:least]
+        if cut.need > 1 and not all(covers(fixed, i, cut.window) for i in gaps):
+            raise ValueError(f"cut {place} has gaps that do not free all of {cut.window}")
+        if clash(fixed, every.difference(kept), cut.window, limit) is None:
+            raise ValueError(f"cut {place} is not proved: keeping gaps {kept} may be possible")
     rows, unit = _rows(fixed), _unit(fixed)
     for node, decided in _nodes(certificate.tree):
         if "gap" in node:
@@ -95,12 +102,15 @@ def certify(result: Result, limit: float = 60.0) -> Certificate | None:
     fixed = FixedOrder(result.problem, result.plan.order)
     buffers = result.problem.buffers
     places = {(buffers[g.buffer].name, g.first, g.last): i for i, g in enumerate(fixed.gaps)}
-    cuts = [tuple(places[tuple(gap)] for gap in cut) for cut in result.notes.get("conflicts", ())]
+    cuts = [
+        Cut(tuple(places[tuple(g)] for g in cut["gaps"]), cut["need"], range(*cut["positions"]))
+        for cut in result.notes.get("conflicts", ())
+    ]
     return prove(fixed, result.bound, cuts, limit)
 
 
 def prove(
-    fixed: FixedOrder, bound: int, cuts: Sequence[tuple[int, ...]] = (), limit: float = 60.0
+    fixed: FixedOrder, bound: int, cuts: Sequence[Cut] = (), limit: float = 60.0
 ) -> Certificate | None:
     """A certificate of ``bound``, found with SciPy's linear programs; None if ``limit`` seconds
     do not suffice.
@@ -132,7 +142,7 @@ def prove(
                 return None
         node.update(gap=choice, kept={}, left={})
         open_ += [(node["left"], {**decided, choice: 1}), (node["kept"], {**decided, choice: 0})]
-    return Certificate(bound, tuple(map(tuple, cuts)), root)
+    return Certificate(bound, tuple(cuts), root)
 
 
 def _nodes(tree: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], dict[int, int]]]:
@@ -171,7 +181,7 @@ def _rows(fixed: FixedOrder) -> dict[int, tuple[int, dict[int, int]]]:
 def _leaf(
     fixed: FixedOrder,
     rows: Mapping[int, tuple[int, dict[int, int]]],
-    cuts: Sequence[tuple[int, ...]],
+    cuts: Sequence[Cut],
     leaf: Mapping[str, Any],
     decided: Mapping[int, int],
 ) -> int:
@@ -187,7 +197,8 @@ def _leaf(
                 if kind == "positions":
                     need, weights = rows[int(key)]
                 elif kind == "cuts":
-                    need, weights = 1, dict.fromkeys(cuts[int(key)], 1)
+                    cut = cuts[int(key)]
+                    need, weights = cut.need, dict.fromkeys(cut.gaps, 1)
                 else:
                     gap = fixed.gaps[int(key)]
                     stores[gap.buffer, gap.version] -= y
@@ -206,7 +217,7 @@ def _leaf(
 class _Relaxed:
     """The linear program, in which gaps may be left in part."""
 
-    def __init__(self, fixed: FixedOrder, cuts: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, fixed: FixedOrder, cuts: Sequence[Cut]) -> None:
         from scipy.sparse import coo_array
 
         self.fixed, self.cuts = fixed, cuts
@@ -242,7 +253,7 @@ class _Relaxed:
                 continue
             add("positions", position, need, weights, need)
         for place, cut in enumerate(cuts):
-            add("cuts", place, 1, dict.fromkeys(cut, 1), 1)
+            add("cuts", place, cut.need, dict.fromkeys(cut.gaps, 1), 1)
         for i, gap in enumerate(gaps):
             if gap.store:
                 add("stored", i, 0, {column[gap.buffer, gap.version]: 1, i: -1}, 1)
@@ -282,7 +293,7 @@ class _Relaxed:
         return all(
             sum(w for i, w in weights.items() if i in left) >= need
             for need, weights in self.rows.values()
-        ) and all(not set(cut).isdisjoint(left) for cut in self.cuts)
+        ) and all(len(set(cut.gaps).intersection(left)) >= cut.need for cut in self.cuts)
 
     def _least(self, cost: Any, matrix: Any, limits: Any) -> Any:
         from scipy.optimize import linprog

@@ -10,19 +10,24 @@ earlier; the position after, to be stored, likewise.  Two that lie within the sa
 the plan are parted by a gap that is left and frees a position at least, so that they do not meet;
 two within different ones do not overlap as these do not.  Alignment and banks ask for the address
 and the size alone.
+
+*Lifting*: if all gaps of K free all the positions in question, any other gap that does, of a buffer
+at least as large as all of K's, takes the place of any of them: what would place it there would
+place the smaller one.  So of K and those gaps together, fewer than K's number are kept.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from . import pack
 from .fixed import FixedOrder
+from .master import size
 from .plan import Plan, Residence
 
 _ONCE = 0.05
 """Seconds for one proof while a cut is shortened, at least."""
-_LENGTHS = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64)
+LENGTHS = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64)
 """Positions of a stretch that is searched for a conflict."""
 
 
@@ -54,8 +59,41 @@ class Conflict:
     window: range
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Of ``gaps``, ``need`` at least must be left: so many that fewer than remain conflict."""
+
+    gaps: tuple[int, ...]
+    """Sorted."""
+    need: int
+    window: range
+    """Positions at which that shows."""
+
+
+def lifted(fixed: FixedOrder, gaps: tuple[int, ...], window: range) -> Cut:
+    """The cut of gaps that cannot all be kept, with those that may stand for any of them."""
+    if not gaps or not all(covers(fixed, i, window) for i in gaps):
+        return Cut(gaps, 1, window)
+    largest = max(size(fixed, i) for i in gaps)
+    more = {
+        i for i in range(len(fixed.gaps)) if size(fixed, i) >= largest and covers(fixed, i, window)
+    }
+    found = tuple(sorted({*gaps, *more}))
+    return Cut(found, len(found) - len(gaps) + 1, window)
+
+
+def covers(fixed: FixedOrder, gap: int, window: range) -> bool:
+    """Whether leaving it frees all these positions."""
+    freed = fixed.gaps[gap].freed
+    return freed.start <= window.start and window.stop <= freed.stop
+
+
 def searched(
-    fixed: FixedOrder, left: Collection[int], seconds: float, limit: float
+    fixed: FixedOrder,
+    left: Collection[int],
+    seconds: float,
+    limit: float,
+    lengths: Sequence[int] = LENGTHS,
 ) -> list[Conflict]:
     """Conflicts at few positions if ``left`` is left, apart from each other.
 
@@ -70,7 +108,7 @@ def searched(
     for r in everything:
         for position in range(r.start, r.stop):
             load[position] += r.size
-    for length in _LENGTHS:
+    for length in lengths:
         if length > len(load):
             break
         found: list[Conflict] = []

@@ -16,7 +16,19 @@ from typing import Any
 
 from . import pack, rolling
 from .backends import Backend, Outcome, SolverError, run
-from .cuts import Conflict, clash, hull, inside, rectangles, searched, shortened, unplaced
+from .cuts import (
+    LENGTHS,
+    Conflict,
+    Cut,
+    clash,
+    hull,
+    inside,
+    lifted,
+    rectangles,
+    searched,
+    shortened,
+    unplaced,
+)
 from .fixed import FixedOrder
 from .master import Master
 from .plan import Plan, Result, Status, Watch, unwatched
@@ -55,7 +67,8 @@ def solve(
     what is in use can be packed, with the buffers in conflict.  Ctrl-C gives what is known.
 
     Notes: ``gaps`` and ``rows`` of the first master, ``rounds`` (masters solved), ``conflicts``
-    (for each cut, its gaps as buffer, use before, use after), ``cuts`` (how many),
+    (for each cut, its ``gaps`` as buffer, use before, use after; how many of them ``need`` to
+    be left, and from which to before which ``positions`` that shows), ``cuts`` (how many),
     ``undecided`` (packings), seconds of both parts.  Raises
     :class:`.problem.BudgetError` where what is in use exceeds the budget.
     """
@@ -83,7 +96,9 @@ class _Search:
     kept: frozenset[int] = frozenset()
     """The gaps that the best plan leaves."""
     bound: int = 0
-    cuts: list[tuple[int, ...]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    fresh: list[Cut] = field(default_factory=list)
+    """Those of the newest attempt at packing."""
     undecided: dict[frozenset[int], float] = field(default_factory=dict)
     """Sets of left gaps whose packing is not decided after so many seconds."""
     conflict: tuple[str, ...] = ()
@@ -148,7 +163,7 @@ class _Search:
 
     def candidate(self, trial: int) -> frozenset[int] | None:
         """What the master leaves, of what is not undecided; None if that cannot improve."""
-        found = self.master(Master(self.fixed, self.budget, self.cuts, self.undecided))
+        found = self.master(Master(self.fixed, self.budget, self.rows_of_cuts, self.undecided))
         if found is None:
             return None
         master, outcome = found
@@ -169,6 +184,10 @@ class _Search:
         if self.best is not None and self.fixed.cost(left) >= self.best.objective:
             return None
         return left
+
+    @property
+    def rows_of_cuts(self) -> list[tuple[tuple[int, ...], int]]:
+        return [(cut.gaps, cut.need) for cut in self.cuts]
 
     @property
     def budget(self) -> int:
@@ -225,7 +244,9 @@ class _Search:
         for share in _SHARES:
             if self.rest() <= 0:
                 return
-            found = self.master(Master(self.fixed, int(self.budget * (1 - share)), self.cuts))
+            found = self.master(
+                Master(self.fixed, int(self.budget * (1 - share)), self.rows_of_cuts)
+            )
             if found is None:
                 return
             left = found[0].chosen(found[1].values)
@@ -245,11 +266,15 @@ class _Search:
             first = answer if not attempt else first
             if answer is not False or self.rest() <= 0:
                 break
-            fresh = [cut for cut in self.fresh if not left.intersection(cut)]
+            fresh = self.fresh
             self.assured(patience)
             for cut in fresh:
-                cheapest = sorted(cut, key=lambda i: (self.fixed.cost({*left, i}), i))
-                left |= {*cheapest[: 1 + attempt // 4]}  # in time, one after the other is too slow
+                need = cut.need - len(left.intersection(cut.gaps))
+                if need <= 0:
+                    continue
+                kept = [i for i in cut.gaps if i not in left]
+                kept.sort(key=lambda i: (self.fixed.cost({*left, i}), i))
+                left |= {*kept[: need + attempt // 4]}  # in time, no more than that is too slow
             if self.best is not None and self.fixed.cost(left) >= self.best.objective:
                 break
         return first
@@ -265,6 +290,12 @@ class _Search:
         start, wanted, self.fresh = time.monotonic(), rectangles(unplaced(self.fixed, left)), []
         try:
             new = left not in self.undecided
+            if new and self.fixed.problem.memory.banks > 1:
+                # Most conflicts with banks are of one position.
+                for conflict in searched(self.fixed, left, _STRETCH, patience, LENGTHS[:1]):
+                    self.learn(conflict, left, _STRETCH)
+                if self.fresh:
+                    return False
             if new:
                 answer = self.attempted(left, wanted, min(patience, _QUICK))
                 if answer is not None:
@@ -306,12 +337,13 @@ class _Search:
 
     def learn(self, conflict: Conflict, left: frozenset[int], seconds: float) -> None:
         """Adds the cut of a conflict; raises :class:`_NoPlanError` where it has no gaps."""
-        cut = inside(self.fixed, conflict, left)
-        if cut:
-            cut = shortened(self.fixed, conflict.window, cut, seconds)
+        gaps = inside(self.fixed, conflict, left)
+        if gaps:
+            gaps = shortened(self.fixed, conflict.window, gaps, seconds)
+        cut = lifted(self.fixed, gaps, conflict.window)
         self.cuts.append(cut)
         self.fresh.append(cut)
-        if cut:
+        if gaps:
             return
         names = [self.fixed.problem.buffers[r.buffer].name for r in conflict.residences]
         if left != frozenset(range(len(self.fixed.gaps))):
@@ -326,11 +358,13 @@ class _Search:
         buffers = self.fixed.problem.buffers
         return [buffers[r.buffer].name for r in found.residences] if found else []
 
-    def named(self) -> Iterator[list[list[Any]]]:
+    def named(self) -> Iterator[dict[str, Any]]:
         """The cuts, in JSON's types."""
         buffers, gaps = self.fixed.problem.buffers, self.fixed.gaps
         for cut in self.cuts:
-            yield [[buffers[gaps[i].buffer].name, gaps[i].first, gaps[i].last] for i in cut]
+            found = [[buffers[gaps[i].buffer].name, gaps[i].first, gaps[i].last] for i in cut.gaps]
+            window = [cut.window.start, cut.window.stop]
+            yield {"gaps": found, "need": cut.need, "positions": window}
 
     def result(self, status: Status) -> Result:
         notes = {

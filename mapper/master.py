@@ -91,8 +91,8 @@ class Master:
 
     fixed: FixedOrder
     budget: int
-    cuts: Sequence[tuple[int, ...]] = ()
-    """Sets of gaps of which one at least must be left."""
+    cuts: Sequence[tuple[tuple[int, ...], int]] = ()
+    """Sets of gaps, and how many of each must be left at least."""
     seen: Collection[frozenset[int]] = ()
     """Sets of left gaps that are not wanted again."""
 
@@ -100,7 +100,7 @@ class Master:
     def rows(self) -> list[Row]:
         """Capacity, then cuts."""
         found = [tightened(self.fixed, free, gaps) for free, gaps in self.capacity]
-        return [*found, *(Row(cut, (1,) * len(cut), 1) for cut in self.cuts)]
+        return [*found, *(Row(cut, (1,) * len(cut), need) for cut, need in self.cuts)]
 
     @cached_property
     def capacity(self) -> list[tuple[int, tuple[int, ...]]]:

@@ -2,10 +2,12 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from thresher.mapper import exact
 from thresher.mapper.certificate import Certificate, certify, prove, verify
+from thresher.mapper.cuts import Cut
 from thresher.mapper.fixed import FixedOrder
 from thresher.mapper.graph import Graph, Op, Tensor
 from thresher.mapper.graph_json import read
@@ -86,12 +88,16 @@ def test_cuts_are_proved_too() -> None:
         assert found is not None
         verify(fixed, found)
         seen += 1
-        weaker = (*found.cuts[0][:-1],)
-        if weaker:
-            with pytest.raises(ValueError, match="cut 0 is not proved"):
-                verify(fixed, Certificate(found.bound, (weaker, *found.cuts[1:]), found.tree))
+        first, *others = found.cuts
+        more = replace(first, need=first.need + 1)
+        if more.need <= len(first.gaps):
+            with pytest.raises(ValueError, match=r"cut 0 (is not proved|has gaps that)"):
+                verify(fixed, Certificate(found.bound, (more, *others), found.tree))
+        impossible = replace(first, need=len(first.gaps) + 1)
+        with pytest.raises(ValueError, match=f"needs {len(first.gaps) + 1}"):
+            verify(fixed, Certificate(found.bound, (impossible, *others), found.tree))
         with pytest.raises(ValueError, match="cut 0 has gaps"):
-            verify(fixed, Certificate(found.bound, ((),), found.tree))
+            verify(fixed, Certificate(found.bound, (Cut((), 1, range(1)),), found.tree))
 
 
 def spilling() -> tuple[FixedOrder, Certificate]:
