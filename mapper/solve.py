@@ -28,7 +28,6 @@ METHODS: Mapping[str, str] = {
     "free": "the least over all orders, proved",
     "divide": "annealed orders of large graphs, and a bound",
     "exact": "the least in the given order, proved",
-    "cosma": "COSMA's integer program in the given order",
     "belady": "furthest next use leaves; placed by search",
     "belady-greedy": "furthest next use leaves; placed by size, as TFLite does",
     "layer-by-layer": "nothing stays from one operator to the next",
@@ -84,10 +83,6 @@ def solve(
         order = ORDERS[order](problem)
     if method == "exact":
         return exact.solve(problem, order, limit=limit, seed=seed, watch=watch)
-    if method == "cosma":
-        from . import cosma
-
-        return cosma.solve(problem, order, limit=limit, seed=seed, watch=watch)
     if method == "layer-by-layer":
         return baselines.layer_by_layer(problem)
     if method == "belady-greedy":

@@ -112,7 +112,7 @@ def test_page_holds_the_schedule() -> None:
     assert "a &amp; b" in text
     assert "a<" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
     assert "host &lt;1&gt;" in text
-    assert not re.search(r'(src|href)=.http', text)
+    assert not re.search(r"(src|href)=.http", text)
     bars = {t["name"]: t for t in traces(text, "memory")}
     assert sorted(bars["activation, comes back"]["customdata"])[0].startswith("<b>a&lt;</b>")
     assert {name for name in bars if "compulsory" in name} == {
