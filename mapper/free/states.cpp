@@ -47,6 +47,8 @@ using Clock = std::chrono::steady_clock;
 using Set = std::vector<u64>;
 
 constexpr i64 FAR = std::numeric_limits<i64>::max() / 4;
+constexpr size_t HOTTEST = 16;  // steps to come that a bound looks at
+constexpr i64 WEIGHT = 24;     // a set of steps takes as much memory as so many states
 
 bool has(const Set &set, int i) { return set[i >> 6] >> (i & 63) & 1; }
 void put(Set &set, int i) { set[i >> 6] |= u64(1) << (i & 63); }
@@ -60,12 +62,6 @@ bool within(const Set &a, const Set &b) {
     if (a[i] & ~b[i]) return false;
   return true;
 }
-Set both(const Set &a, const Set &b) {
-  Set found(a);
-  for (size_t i = 0; i < a.size(); i++) found[i] |= b[i];
-  return found;
-}
-
 struct Hash {
   size_t operator()(const Set &set) const {
     u64 h = 0x9e3779b97f4a7c15ull;
@@ -206,6 +202,7 @@ template <int W> struct Search {
   std::priority_queue<Entry> queue;
   std::vector<uint32_t> layer;  // of a beam: what is new
   i64 upper;
+  std::vector<std::vector<int>> across;  // what lies across each step in any order
   uint32_t best = 0;
   bool late = false;
   int ticks = 0;
@@ -213,13 +210,20 @@ template <int W> struct Search {
 
   Search(const Problem &p, const Limits &limits)
       : p(p), limits(limits), known(p.n + 1), words((p.bits + 63) / 64), cut(p.n + 1, FAR),
-        upper(limits.upper) {}
+        upper(limits.upper), across(p.n) {
+    for (int s = 0; s < p.n; s++)
+      for (int b = 0; b < p.m; b++) {
+        const Set &users = p.buffers[b].users;
+        if (!has(users, s) && meets(users, p.steps[s].before) && meets(users, p.steps[s].after))
+          across[s].push_back(b);
+      }
+  }
 
   bool over() {
     if (!late && (++ticks & 255) == 0)
       late = *limits.stop ||
              std::chrono::duration<double>(Clock::now() - begun).count() > limits.seconds;
-    return late || i64(states.size()) > limits.states;
+    return late || i64(states.size()) + (limits.beam ? 0 : WEIGHT * i64(downs.size())) > limits.states;
   }
 
   i64 store(int b, bool clean) const { return clean ? 0 : p.buffers[b].bytes; }
@@ -321,24 +325,34 @@ template <int W> struct Search {
     for (int s = 0; s < p.n; s++) {
       if (has(d.done, s)) continue;
       const Step &step = p.steps[s];
-      Set past = both(d.done, step.before);
       typename Down<W>::Hot hot;
       hot.over = -p.capacity;
       for (int b : step.uses) hot.over += p.buffers[b].size;
-      for (int b = 0; b < p.m; b++) {
+      auto cross = [&](int b, bool live) {
         const Buffer &buffer = p.buffers[b];
-        if (has(buffer.users, s) || !meets(buffer.users, past) || !meets(buffer.users, step.after))
-          continue;
         hot.over += buffer.size;
-        bool live = d.live[buffer.slot] && d.owner[buffer.slot] == b, again = false;
+        bool again = false;
         for (size_t i = 0; i < d.done.size(); i++)
           if (buffer.users[i] & step.before[i] & ~d.done[i]) again = true;
         // What is delivered may be stored for nothing after its last write.
         i64 store = buffer.clean || buffer.delivered ? 0 : buffer.bytes;
         hot.cross.push_back({buffer.size, buffer.bytes, store, live ? buffer.slot : -1, again});
+      };
+      for (int b : across[s]) {
+        int slot = p.buffers[b].slot;
+        cross(b, d.live[slot] && d.owner[slot] == b);
       }
+      d.live.each([&](int x) {
+        const Set &users = p.buffers[d.owner[x]].users;
+        if (!has(users, s) && meets(users, step.after) && !meets(users, step.before))
+          cross(d.owner[x], true);
+      });
       if (hot.over > 0) d.hot.push_back(std::move(hot));
     }
+    auto hotter = [](const auto &a, const auto &b) { return a.over > b.over; };
+    std::stable_sort(d.hot.begin(), d.hot.end(), hotter);
+    if (d.hot.size() > HOTTEST) d.hot.resize(HOTTEST);
+    d.hot.shrink_to_fit();
   }
 
   // At least what is still to pay: of what crosses one step, what exceeds the budget leaves, the

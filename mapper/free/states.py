@@ -18,8 +18,8 @@ from .structure import Structure, members, slots, twins
 
 _SOURCE = Path(__file__).with_name("states.cpp")
 _FAR = (1 << 63) // 4
-MOST = 12_000_000
-"""States that are kept: about 1 GB where at most 64 buffers are live."""
+MOST = 16_000_000
+"""States that are kept, fewer where more than 64 buffers can be live: about 1.5 GB."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def search(
                 compiled.search(
                     table.ctypes.data,
                     _FAR if upper is None else upper,
-                    most,
+                    2 * most // (1 + wide),
                     beam,
                     max(limit, 0.0),
                     ctypes.byref(stop),
