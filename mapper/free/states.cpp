@@ -803,9 +803,7 @@ extern "C" int64_t search(const int64_t *table, int64_t upper, int64_t states, i
   Limits limits{upper, states, beam, seconds, stop, progress};
   if (p.slots <= 64) return solve<1>(p, limits, order, left);
   if (p.slots <= 128) return solve<2>(p, limits, order, left);
-  if (p.slots <= 256) return solve<4>(p, limits, order, left);
   if (p.slots <= 512) return solve<8>(p, limits, order, left);
-  if (p.slots <= 1024) return solve<16>(p, limits, order, left);
   if (p.slots <= 4096) return solve<64>(p, limits, order, left);
   return 3;
 }

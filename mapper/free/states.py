@@ -17,6 +17,7 @@ from ..problem import Problem
 from .structure import Structure, members, slots, twins
 
 _SOURCE = Path(__file__).with_name("states.cpp")
+_WIDEST = 4096
 _FAR = (1 << 63) // 4
 MOST = 16_000_000
 """States that are kept, fewer where more than 64 buffers can be live: about 1.5 GB."""
@@ -71,9 +72,14 @@ def search(
     places = slots(structure)
     count, wide = len(problem.steps), -(-(max(places) + 1) // 64)
     table = np.array(_table(problem, structure, places, patterns), np.int64)
+    if max(places) >= _WIDEST:
+        raise ValueError(
+            f"{problem.name}: up to {max(places) + 1} buffers are needed at once, more than "
+            f"{_WIDEST}; take backend 'cp-sat', or schedule it in parts"
+        )
     order, left = np.full(count, -1, np.int32), np.zeros((count, wide), np.uint64)
     stop, progress = ctypes.c_int32(0), np.array([0, _FAR, 0, 0], np.int64)
-    compiled, results, done = _library(), list[int](), threading.Event()
+    compiled, results, done = library(), list[int](), threading.Event()
 
     def work() -> None:
         try:
@@ -168,7 +174,8 @@ def _table(
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """Compiled when it is first asked for, which takes some seconds."""
     found = native.library(_SOURCE)
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     found.search.argtypes = [
