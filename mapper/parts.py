@@ -16,8 +16,9 @@ from .problem import Problem
 
 LENGTHS = (24, 40, 64, 80, 100, 130)
 """Steps of a part, about, the shortest first; what takes too long gives what it has."""
-STATES = 5_000_000
-"""Of a search, at most: about half a gigabyte."""
+STATES = 100_000_000
+"""Of a search, at most, as :mod:`.free.states` counts them; sets of steps weigh more than they take
+here: about a gigabyte."""
 
 
 def part(
