@@ -152,7 +152,7 @@ class _Search:
 
     def candidates(self, patience: float, trial: int) -> None:
         """Solutions of the master, the best first, until one is packed, or enough are undecided."""
-        more = _TIES
+        more = _TIES if trial else 1  # some better plan first
         while more and self.rest() > 0 and not self.done:
             left = self.candidate(trial)
             if left is None:
@@ -261,10 +261,11 @@ class _Search:
         True if it is placed as it is, False if it is impossible, None if that is undecided.
         """
         first: bool | None = None
+        until = min(time.monotonic() + 2 * patience, self.begun + self.limit)
         for attempt in count():
             answer = self.place(left, patience)
             first = answer if not attempt else first
-            if answer is not False or self.rest() <= 0:
+            if answer is not False or time.monotonic() > until:
                 break
             fresh = self.fresh
             self.assured(patience)
