@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from . import baselines, divide, exact, free, orders
+from . import baselines, cosma, divide, exact, free, orders
 from .fixed import FixedOrder
 from .graph import Graph
 from .plan import Result, Watch, unwatched
@@ -28,6 +28,7 @@ METHODS: Mapping[str, str] = {
     "free": "the least over all orders, proved",
     "divide": "annealed orders of large graphs, and a bound",
     "exact": "the least in the given order, proved",
+    "cosma": "COSMA's integer program in the given order, the reference",
     "belady": "furthest next use leaves; placed by search",
     "belady-greedy": "furthest next use leaves; placed by size, as TFLite does",
     "layer-by-layer": "nothing stays from one operator to the next",
@@ -83,6 +84,8 @@ def solve(
         order = ORDERS[order](problem)
     if method == "exact":
         return exact.solve(problem, order, limit=limit, seed=seed, watch=watch)
+    if method == "cosma":
+        return cosma.solve(problem, order, limit=limit, seed=seed, watch=watch)
     if method == "layer-by-layer":
         return baselines.layer_by_layer(problem)
     if method == "belady-greedy":
