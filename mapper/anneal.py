@@ -41,6 +41,7 @@ def anneal(
     seed: int = 0,
     deadline: float | None = None,
     told: Callable[[int], None] = lambda cost: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Annealed:
     """Anneals ``order`` by ``moves`` moves; the same for the same seed.
 
@@ -74,7 +75,7 @@ def anneal(
             worker.join(0.05)
             if best.value >= 0:
                 told(best.value)
-            if deadline is not None and time.monotonic() > deadline:
+            if stopped() or (deadline is not None and time.monotonic() > deadline):
                 stop.value = 1
     finally:  # the kernel writes into what goes with this frame
         stop.value = 1

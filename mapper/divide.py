@@ -49,7 +49,8 @@ def solve(
     try:
         search.run(workers, start)
     except KeyboardInterrupt:
-        search.notes["interrupted"] = True
+        search.interrupted = True
+    search.notes["interrupted"] = search.interrupted
     return search.result()
 
 
@@ -67,6 +68,7 @@ class _Search:
         self.best: Plan | None = None
         self.least: int | None = None
         self.notes: dict[str, object] = {}
+        self.interrupted = False
 
     def run(self, workers: int, start: Sequence[Sequence[int]]) -> None:
         self.bound = bound.any_order(self.problem, min(self.limit / 10, 10.0), self.backend)
@@ -76,11 +78,17 @@ class _Search:
         jobs = [(first[i % len(first)], self.seed * STARTS + i) for i in range(STARTS)]
         self.notes["orders"] = len(jobs)
         with ThreadPoolExecutor(max(workers, 1)) as pool:
-            found = list(pool.map(lambda job: self.annealed(job[0], job[1], deadline), jobs))
+            futures = [pool.submit(self.annealed, *job, deadline) for job in jobs]
+            try:
+                found = [future.result() for future in futures]
+            except KeyboardInterrupt:  # what there is gets its addresses
+                self.interrupted = True
+                found = [future.result() for future in futures if not future.cancel()]
         found += [Annealed(order, _followed(self.problem, order)) for order in first]
         self.notes["annealed"] = min(a.cost for a in found)
         self.place(sorted({a.order: a for a in found}.values(), key=lambda a: (a.cost, a.order)))
-        self.tighten(min(found, key=lambda a: (a.cost, a.order)).order)
+        if not self.interrupted:
+            self.tighten(min(found, key=lambda a: (a.cost, a.order)).order)
 
     def beginnings(self) -> list[orders.Order]:
         """Orders that keep the budget; raises where none does."""
@@ -100,11 +108,11 @@ class _Search:
             length = piece[1] - piece[0]
             found = anneal(
                 self.problem, found.order, within=piece, moves=MOVES * length // 4, seed=seed,
-                deadline=deadline, told=self.told(),
+                deadline=deadline, told=self.told(), stopped=lambda: self.interrupted,
             )  # fmt: skip
         return anneal(
             self.problem, found.order, moves=MOVES * steps, seed=seed + 1, deadline=deadline,
-            told=self.told(),
+            told=self.told(), stopped=lambda: self.interrupted,
         )  # fmt: skip
 
     def told(self) -> Callable[[int], None]:
