@@ -45,8 +45,10 @@ Besides: the *capacity cut*, ``sum(size there[t]) <= budget``, which follows fro
 which their relaxation lacks; what leaves is away for a step at least; banks, as a number of each
 buffer's bank; double buffering, as O[a,t], which is true where a is there, in the step before a
 retrieval and in the one after content leaves that is needed.  Sizes are divided by the greatest
-common divisor.  The other two published *defects* are the solvers': a tolerance on integers
-that lets buffers overlap, and statuses that are wrong after time limits; see :mod:`..backends`.
+common divisor.  L is not declared whole, with which HiGHS is many times slower; what the solver
+finds is pushed down to whole addresses.  The other two published *defects* are the solvers': a
+tolerance on integers that let buffers overlap, which does not matter to what is pushed down, and
+statuses that are wrong after time limits; see :mod:`..backends`.
 """
 
 import math

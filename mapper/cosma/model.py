@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from ..backends import SolverError
 from ..plan import Plan, Residence
 from ..problem import Problem
 
@@ -150,12 +152,12 @@ class Model:
         return self.binary("O", b, t) if first - 1 <= t <= last + 1 and 0 <= t < self.steps else 0
 
     def address(self, b: int, t: int) -> Any:
-        """L[b,t], in units."""
+        """L[b,t], in units; not declared whole: :meth:`plan` pushes down what lies between."""
         if ("L", b, t) not in self.made:
             most = self.budget - self.size[b]
             if "bounds" in self.without:
                 most += self.budget
-            self.made["L", b, t] = self.pulp.LpVariable(f"L_{b}_{t}", 0, max(most, 0), "Integer")
+            self.made["L", b, t] = self.pulp.LpVariable(f"L_{b}_{t}", 0, max(most, 0))
         return self.made["L", b, t]
 
     # What the problem says
@@ -454,9 +456,14 @@ class Model:
         return round(sum(w * values.get(v.name, 0.0) for v, w in terms.items()) + terms.constant)
 
     def plan(self, values: Mapping[str, float]) -> Plan:
-        """The plan of a solution: stays from their first to their last use."""
+        """The plan of a solution: stays from their first to their last use, pushed down in the
+        order of their L.
+
+        So addresses are whole, and no tolerance of a solver lets two overlap.  Raises
+        :class:`.backends.SolverError` where they leave the budget.
+        """
         order = self.positions(values)
-        found: list[Residence] = []
+        found: list[tuple[float, Residence]] = []
         for b in range(len(self.problem.buffers)):
             stays: list[list[int]] = []
             for t, o in enumerate(order):
@@ -465,6 +472,31 @@ class Model:
                 if b in self.problem.steps[o].uses:
                     stays[-1].append(t)
             for stay in filter(None, stays):
-                address = round(values.get(f"L_{b}_{stay[0]}", 0.0)) * self.unit
-                found.append(Residence(b, stay[0], stay[-1], address))
-        return Plan(self.problem, order, tuple(sorted(found)))
+                low = values.get(f"L_{b}_{stay[0]}", 0.0)
+                found.append((low, Residence(b, stay[0], stay[-1])))
+        plan = Plan(self.problem, order, tuple(sorted(r for _, r in found)))
+        placed: list[tuple[range, int, Residence]] = []
+        for _, stay in sorted(found):
+            when = plan.occupied(stay)
+            under = [
+                end
+                for other, end, _ in placed
+                if other.start < when.stop and when.start < other.stop
+            ]
+            address = self._banked(max(under, default=0), self.size[stay.buffer])
+            end = address + self.size[stay.buffer]
+            if end > self.budget:
+                raise SolverError(
+                    f"{self.problem.buffers[stay.buffer].name!r} ends at {end * self.unit} of "
+                    f"{self.problem.memory.budget} bytes in what the solver calls a solution"
+                )
+            placed.append((when, end, replace(stay, address=address * self.unit)))
+        return Plan(self.problem, order, tuple(sorted(stay for _, _, stay in placed)))
+
+    def _banked(self, address: int, size: int) -> int:
+        """The first one from there at which so many units may begin."""
+        bank = self.problem.memory.bank // self.unit
+        within = address // bank == (address + size - 1) // bank
+        if self.problem.memory.banks == 1 or (within if size <= bank else address % bank == 0):
+            return address
+        return (address // bank + 1) * bank
