@@ -60,7 +60,8 @@ from typing import Any
 from ..backends import Backend, run
 from ..plan import Result, Status, Watch, unwatched
 from ..problem import Problem
-from .model import CORRECTIONS, Model
+from .model import Model
+from .variables import CORRECTIONS
 
 __all__ = ["CORRECTIONS", "Model", "Peak", "min_peak", "solve"]
 
