@@ -20,7 +20,7 @@ def rows(quick: bool, progress: Progress, pictures: Path | None = None) -> Itera
     replays, solved, freed = Replays(), Solved(), Freed()
     try:
         yield from fixed_rows(progress, replays, solved)
-        yield from free_rows(quick, progress, replays, freed)
+        yield from free_rows(progress, replays, freed)
         yield from packing_rows(quick, progress)
         yield from baseline_rows(quick, progress, replays, solved, freed, pictures)
         yield from replay_rows(quick, progress, replays, solved)
