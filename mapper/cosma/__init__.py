@@ -159,7 +159,7 @@ def min_peak(
 
 
 def _figures(model: Model) -> dict[str, Any]:
-    return {"rows": len(model.program.constraints), "columns": len(model.program.variables())}
+    return {"rows": model.program.numConstraints(), "columns": len(model.program.variables())}
 
 
 def _whole(bound: float) -> int:

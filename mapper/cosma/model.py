@@ -1,5 +1,6 @@
 """The rows of COSMA's integer program; :mod:`thresher.mapper.cosma` says what they mean."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,16 +25,22 @@ class Model(Variables):
     ) -> None:
         """``order``: None where the program chooses it.  ``peak``: Eq13 to 15 in place of spills
         and addresses.  ``without``: some of :data:`.variables.CORRECTIONS`."""
-        super().__init__(problem, order, peak, without)
+        with warnings.catch_warnings():
+            # PuLP 3 warns of what PuLP 4 will change.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super().__init__(problem, order, peak, without)
+            self._rows(capacity_cut)
+
+    def _rows(self, capacity_cut: bool) -> None:
         self._operators()
-        for b in range(len(problem.buffers)):
+        for b in range(len(self.problem.buffers)):
             self._residence(b)
             if self.double:
                 self._transfers_during_steps(b)
-            if not peak:
+            if not self.peak:
                 self._copies(b)
                 self._addresses(b)
-        if peak:
+        if self.peak:
             self._least_peak()
             return
         self._pairs()
