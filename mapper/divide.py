@@ -22,10 +22,10 @@ from .problem import BudgetError, Problem
 
 PIECE = 120
 """Steps of a piece, about."""
-MOVES = 6_500
+MOVES = 2_000
 """Of a step, in each of both phases: a quarter of them for its piece."""
-STARTS = 4
-"""Orders that are annealed, unless time is up."""
+STARTS = 6
+"""Orders that are annealed at first, unless time is up; more where the best are not packed."""
 
 
 def solve(
@@ -69,26 +69,50 @@ class _Search:
         self.least: int | None = None
         self.notes: dict[str, object] = {}
         self.interrupted = False
+        self.found: list[Annealed] = []
+        self.tried: set[orders.Order] = set()
 
     def run(self, workers: int, start: Sequence[Sequence[int]]) -> None:
         self.bound = bound.any_order(self.problem, min(self.limit / 10, 10.0), self.backend)
-        first = [*map(tuple, start), *self.beginnings()]
+        given = [tuple(order) for order in start if _keeps(self.problem, order)]
+        first = list(dict.fromkeys([*given, *self.beginnings()]))
+        followed = [Annealed(order, _followed(self.problem, order)) for order in first]
+        begin = 0
+        for count in (STARTS, *[max(workers, 1)] * STARTS):
+            spent = time.monotonic() - self.begun
+            if begin and (self.interrupted or self.placed or spent > 0.5 * self.limit):
+                break
+            jobs = [(first[i % len(first)], i) for i in range(begin, begin + count)]
+            self.place([*self.together(jobs, workers), *followed])
+            begin += count
+        self.notes |= {"orders": begin, "annealed": self.cheapest.cost, "placed": len(self.tried)}
+        if not self.interrupted:
+            self.tighten(self.cheapest.order)
+
+    @property
+    def placed(self) -> bool:
+        """Whether addresses were found for the cheapest order."""
+        return self.best is not None and self.best.objective <= self.cheapest.cost
+
+    @property
+    def cheapest(self) -> Annealed:
+        """Of all orders so far."""
+        return min(self.found, key=_merit)
+
+    def together(self, jobs: Sequence[tuple[orders.Order, int]], workers: int) -> list[Annealed]:
+        """Orders to begin with, and their numbers, annealed side by side."""
         # Exact residences, addresses and the bound come after.
         deadline = self.begun + 0.6 * self.limit
-        jobs = [(first[i % len(first)], self.seed * STARTS + i) for i in range(STARTS)]
-        self.notes["orders"] = len(jobs)
         with ThreadPoolExecutor(max(workers, 1)) as pool:
-            futures = [pool.submit(self.annealed, *job, deadline) for job in jobs]
+            futures = [
+                pool.submit(self.annealed, order, 1000 * self.seed + 2 * i, deadline)
+                for order, i in jobs
+            ]
             try:
-                found = [future.result() for future in futures]
+                return [future.result() for future in futures]
             except KeyboardInterrupt:  # what there is gets its addresses
                 self.interrupted = True
-                found = [future.result() for future in futures if not future.cancel()]
-        found += [Annealed(order, _followed(self.problem, order)) for order in first]
-        self.notes["annealed"] = min(a.cost for a in found)
-        self.place(sorted({a.order: a for a in found}.values(), key=lambda a: (a.cost, a.order)))
-        if not self.interrupted:
-            self.tighten(min(found, key=lambda a: (a.cost, a.order)).order)
+                return [future.result() for future in futures if not future.cancel()]
 
     def beginnings(self) -> list[orders.Order]:
         """Orders that keep the budget; raises where none does."""
@@ -125,18 +149,18 @@ class _Search:
 
         return hear
 
-    def place(self, found: Sequence[Annealed]) -> None:
+    def place(self, more: Sequence[Annealed]) -> None:
         """Exact plans of the best orders, until none that is left may be better."""
-        tried = 0
-        for order in found:
+        self.found += more
+        for order in sorted(self.found, key=_merit):
             left = self.limit - (time.monotonic() - self.begun)
-            if self.best is not None and (
-                order.cost > self.best.objective * 1.1 or tried >= 6 or left <= 0
-            ):
+            if self.best is not None and (order.cost >= self.best.objective or left <= 0):
                 break
-            tried += 1
+            if order.order in self.tried:
+                continue
+            self.tried.add(order.order)
             result = exact.solve(
-                self.problem, order.order, backend=self.backend, limit=max(left / 3, 2.0),
+                self.problem, order.order, backend=self.backend, limit=max(left / 8, 2.0),
                 seed=self.seed,
             )  # fmt: skip
             if result.plan is None:
@@ -144,9 +168,6 @@ class _Search:
             if self.best is None or result.plan.objective < self.best.objective:
                 self.best = result.plan
                 self.watch(self.bound, self.best.objective, time.monotonic() - self.begun)
-            if self.best.objective <= min(a.cost for a in found):
-                break
-        self.notes["placed"] = tried
 
     def tighten(self, order: Sequence[int]) -> None:
         """The bound, in a share of the time that is left."""
@@ -174,6 +195,10 @@ class _Search:
             self.problem, status, self.best, self.bound, "divide (anneal, pack)", seconds,
             self.seed, self.notes,
         )  # fmt: skip
+
+
+def _merit(found: Annealed) -> tuple[int, orders.Order]:
+    return found.cost, found.order
 
 
 def _keeps(problem: Problem, order: Sequence[int]) -> bool:

@@ -1,6 +1,7 @@
 """The joint program run by CP-SAT (OR-Tools)."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,25 +58,54 @@ def run(
         for (step, t), done in program.done.items():
             model.add_hint(variables[next(iter(done.terms))], position[step] <= t)
 
+    known: list[tuple[int, int | None]] = []
+    statuses: list[Any] = []
+    done = threading.Event()
+
     class Progress(cp_model.CpSolverSolutionCallback):  # pyright: ignore
         def on_solution_callback(self) -> None:
             bound = math.ceil(self.best_objective_bound - 1e-6) * scale
-            watch(bound, round(self.objective_value) * scale)
+            known.append((bound, round(self.objective_value) * scale))
 
     run = cp_model.CpSolver()
     run.parameters.max_time_in_seconds = max(limit, 0.01)
     run.parameters.num_workers = workers
     run.parameters.random_seed = seed
-    run.best_bound_callback = lambda bound: watch(math.ceil(bound - 1e-6) * scale, None)
-    status = run.solve(model, Progress())
+    # Its own handler of the signal aborts where another thread than the solver's hears it.
+    run.parameters.catch_sigint_signal = False
+    run.best_bound_callback = lambda bound: known.append((math.ceil(bound - 1e-6) * scale, None))
+
+    def work() -> None:
+        try:
+            statuses.append(run.solve(model, Progress()))
+        finally:
+            done.set()
+
+    # Not in this thread: it answers to Ctrl-C.
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    interrupted = False
+    try:
+        while not done.wait(0.1):
+            while known:
+                watch(*known.pop(0))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        while not done.wait(0.1):
+            run.stop_search()  # again: it may not have begun
+        worker.join()
+    for told in known:
+        watch(*told)
+    (status,) = statuses
     seconds = time.monotonic() - began
     if status == cp_model.INFEASIBLE:
-        return Outcome("infeasible", None, math.inf, {}, seconds)
+        return Outcome("infeasible", None, math.inf, {}, seconds, interrupted)
     bound = math.ceil(run.best_objective_bound - 1e-6) * scale
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Outcome("unknown", None, bound, {}, seconds)
+        return Outcome("unknown", None, bound, {}, seconds, interrupted)
     values = {f"v_{i}": float(run.value(v)) for i, v in enumerate(variables)}
     proved = status == cp_model.OPTIMAL
     value = round(run.objective_value) * scale
     return Outcome("optimal" if proved else "feasible", value, value if proved else bound,
-                   values, seconds)  # fmt: skip
+                   values, seconds, interrupted)  # fmt: skip

@@ -58,7 +58,7 @@ def test_holes_matter() -> None:
     """In one bank too: what is free is in pieces, in every placement."""
     found = [
         (brute_fixed(problem, addresses=False), brute_fixed(problem))
-        for _, _, problem in problems(300, 5000)
+        for _, _, problem in problems(50, 20370)  # rare: one of these is such a one
         if problem.memory.banks == 1
     ]
     assert any(a is not None and b is not None and a < b for a, b in found)

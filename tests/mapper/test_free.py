@@ -1,6 +1,7 @@
 """Joint free order: enumeration of small problems, published optima, conflicts, limits, Ctrl-C."""
 
 import itertools
+import os
 import random
 import signal
 import threading
@@ -309,7 +310,7 @@ def test_interrupts_leave_a_plan(backend) -> None:
     needs(backend)
     problem = wired(120, 1)
     order = range(len(problem.steps))
-    timer = threading.Timer(2.0, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(2.0, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
     found = free.solve(problem, limit=60.0, backend=backend, start=[order])
     timer.join()
