@@ -97,8 +97,9 @@ class Engine(Generic[C]):
     """The closed form behind :attr:`Workload.cycles`, as text for people."""
     estimate: Callable[[C], Mapping[str, float]] | None = None
     """Figures of a configuration in closed form, without generating anything: ``cycles`` of the
-    first workload, whole, on it; ``lut`` (6-input tables), ``ff`` and ``dsp`` (DSP48) of Xilinx 7,
-    by formulas that were fitted to Yosys' counts; ``memory_bits`` that are stored."""
+    engine's unit of work, which its ``hdl/NAME/estimate.py`` names, in the worst case where they
+    depend on data; ``lut`` (6-input tables), ``ff`` and ``dsp`` (DSP48) of Xilinx 7, by formulas
+    that were fitted to Yosys' counts (:class:`.estimates.Fit`); ``memory_bits`` that are stored."""
 
 
 ENGINES = (
