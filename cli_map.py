@@ -71,26 +71,21 @@ def map(
     ] = None,
 ) -> Answer:
     """Schedule a network on a scratchpad: order, addresses, what leaves and comes back."""
-    from .mapper import importers, solve
-    from .mapper.coverage import coverage, fuse_for
+    from .mapper import networks, solve
+    from .mapper.coverage import coverage
     from .mapper.problem import Memory, lower
-    from .mapper.views import Views
 
     if method == "list":
         rows = list(solve.METHODS.items())
         return Answer({"methods": dict(solve.METHODS)}, [table(("method", "what it does"), rows)])
     targets = _targets(engine or ())
     with screen.working(f"reading {model}"):
-        # With engines, no operator takes another one in that its engine would refuse.
-        graph = importers.load(
+        graph = networks.load(
             model,
+            targets,
             element_bytes=element_bytes or None,
             dimensions=_sizes(dimension or ()),
-            fuse=not targets,
-            views=Views(reshape=not targets),
         )
-        if targets and not model.endswith(".json"):
-            graph = Views()(fuse_for(graph, targets))
     covered = coverage(graph, targets)
     covered.check()
     wanted = _budget(budget)

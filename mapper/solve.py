@@ -29,6 +29,7 @@ METHODS: Mapping[str, str] = {
     "divide": "annealed orders of large graphs, and a bound",
     "exact": "the least in the given order, proved",
     "cosma": "COSMA's integer program in the given order, the reference",
+    "cosma-free": "COSMA's integer program over all orders: for small graphs",
     "belady": "furthest next use leaves; placed by search",
     "belady-greedy": "furthest next use leaves; placed by size, as TFLite does",
     "layer-by-layer": "nothing stays from one operator to the next",
@@ -78,6 +79,8 @@ def solve(
         return free.solve(problem, limit=limit, seed=seed, watch=watch)
     if method == "divide":
         return divide.solve(problem, limit=limit, seed=seed, watch=watch)
+    if method == "cosma-free":
+        return cosma.solve(problem, free=True, limit=limit, seed=seed, watch=watch)
     if isinstance(order, str):
         if order not in ORDERS:
             raise ValueError(unknown("order", order, ORDERS))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .estimate import Estimate
 from .formula import Condition
+from .mapped import Map
 from .pareto import Direction
 from .search import Exhaustive, Random, Search, Study
 from .space import Linear, Powers, Space
@@ -19,6 +20,7 @@ from .tools import Layout, Simulate, Synthesise
 
 STAGES: Mapping[str, type[Any]] = {
     "estimate": Estimate,
+    "map": Map,
     "simulate": Simulate,
     "synthesise": Synthesise,
     "layout": Layout,

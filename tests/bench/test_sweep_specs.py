@@ -3,11 +3,13 @@
 import csv
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 from thresher.bench.sweeps import spec, table
 from thresher.bench.sweeps.formula import Condition, Formula
+from thresher.bench.sweeps.mapped import Map
 from thresher.bench.sweeps.pareto import hypervolume
 from thresher.bench.sweeps.search import Random, Study
 from thresher.bench.sweeps.space import Linear, Space
@@ -146,3 +148,37 @@ def test_tables(tmp_path) -> None:
 def test_layout_is_refused_where_no_tool_lays_out() -> None:
     with pytest.raises(ValueError, match="xc7 has resources only"):
         Sweep("sparse_lstm", Space(presets=("small", "default")), (Layout("xc7"),), {"lut": "min"})
+
+
+def layers() -> object:
+    """Two, and their input."""
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 16))
+    return net, (torch.zeros(8, 32),)
+
+
+def test_whole_networks_on_an_engine() -> None:
+    stage = Map(f"{__name__}:layers")
+    space = Space({"rows": [2, 4], "columns": [4]}, presets=("small",))
+    found = Sweep("nm_array", space, [stage], {"network_cycles": "min"}).run()
+    assert [trial.error for trial in found] == ["", ""]
+    slow, fast = (trial.values for trial in found)
+    assert slow["engine_operators"] == fast["engine_operators"] == 2
+    assert slow["engine_cycles"] > fast["engine_cycles"] > 0
+    assert slow["network_bytes"] == fast["network_bytes"]
+
+
+def test_networks_that_cannot_be_mapped() -> None:
+    def swept(name: str, model: str, **settings: Any) -> None:
+        stage = Map(model, **settings)
+        Sweep(name, Space(presets=("small", "default")), [stage], {"network_cycles": "min"})
+
+    with pytest.raises(ValueError, match=r"no target of the configurations of fast_sclf.*amu"):
+        swept("fast_sclf", "a:b")
+    with pytest.raises(ValueError, match=r"there is no file none\.onnx"):
+        swept("amu", "none.onnx")
+    with pytest.raises(ValueError, match="did you mean exact"):
+        swept("amu", "a:b", method="exat")
+    with pytest.raises(ValueError, match="budget 'M_X' is neither"):
+        swept("amu", "a:b", budget="M_X")
