@@ -10,7 +10,7 @@ from pathlib import Path
 from amaranth.lib.wiring import Component
 
 from ..hdl import cache
-from ..hdl.verilog import netlist, write
+from ..hdl.verilog import Rtlil, netlist, write
 from . import tools
 from .devices import Device
 from .resources import Resources, count
@@ -41,7 +41,8 @@ def synthesise(
     timeout: float = 1800,
     apart: bool = False,
 ) -> Synthesis:
-    """Maps a component, or Verilog whose top module is ``top``, to a device's cells.
+    """Maps a component, or its :class:`Rtlil`, or Verilog, whose top module is ``top``, to a
+    device's cells.
 
     ``apart``: every module is mapped by itself and once, however often it is there, before the
     design is made flat: minutes instead of hours for arrays of hundreds, but nothing is shared or
@@ -69,7 +70,7 @@ def synthesise(
     def make(entry: Path) -> None:
         nonlocal ran
         ran, start = True, time.monotonic()
-        verilog = text if isinstance(design, str) else write(text, top)
+        verilog = write(text, top) if isinstance(text, Rtlil) else text
         (entry / "design.v").write_text(verilog, encoding="utf-8")
         tools.yosys(entry, commands, timeout)
         cells = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]

@@ -235,7 +235,11 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
         )
 
 
-def netlist(component: wiring.Component, name: str = "top") -> str:
+class Rtlil(str):
+    """RTLIL, as :func:`netlist` gives it."""
+
+
+def netlist(component: wiring.Component, name: str = "top") -> Rtlil:
     """RTLIL of ``component`` as module ``name``: what :func:`emit` writes as Verilog, sooner.
 
     Equal text gives equal Verilog, so caches of builds go by it.
@@ -245,7 +249,7 @@ def netlist(component: wiring.Component, name: str = "top") -> str:
         while len(texts) <= len(repeated):  # which grows meanwhile
             inner, kind = list(repeated.values())[len(texts) - 1]
             texts.append(_netlist(kind, inner, top=False))
-    return "".join(texts)
+    return Rtlil("".join(texts))
 
 
 def _netlist(component: wiring.Component, name: str, top: bool) -> str:

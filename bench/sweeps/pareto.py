@@ -47,9 +47,18 @@ def dominated(costs: np.ndarray, slack: float = 0.0) -> np.ndarray:
     """
     costs = np.asarray(costs, float)
     found = np.zeros(len(costs), bool)
-    for i, mine in enumerate(costs):
-        better = (costs < mine - slack * np.abs(mine)).any(1)
-        found[i] = bool(((costs <= mine).all(1) & better).any())
+    for better in _front(costs):  # what another point dominates, one of these does
+        smaller = (better < costs - slack * np.abs(costs)).any(1)
+        found |= (better <= costs).all(1) & smaller
+    return found
+
+
+def _front(costs: np.ndarray) -> list[np.ndarray]:
+    """Points that no other dominates, each once."""
+    left, found = np.unique(costs, axis=0), []  # sorted: the first is dominated by none of them
+    while len(left):
+        found.append(left[0])
+        left = left[~(left[0] <= left).all(1)]
     return found
 
 

@@ -16,7 +16,7 @@ from ...fpga.yosys import Synthesis, synthesise
 from ...hdl import cache
 from ...hdl.engine import Engine
 from ...hdl.generate import Bus, describe_top
-from ...hdl.verilog import netlist
+from ...hdl.verilog import Rtlil, netlist
 from ...models.config import EngineConfig, unknown
 from ...sim.stalls import Kind
 
@@ -41,11 +41,23 @@ def rtl(engine: Engine[Any], config: EngineConfig, bus: Bus = "stream") -> str:
     before."""
 
     def make(entry: Path) -> None:
-        text = netlist(describe_top(engine, config, bus).component, engine.name)
+        text = _generated(engine, config, bus)
         (entry / "hash").write_text(cache.key(text), encoding="utf-8")
 
     name = cache.key("rtl", sources(), engine.name, config.model_dump_json(), bus)
     return (cache.get(name, make) / "hash").read_text(encoding="utf-8")
+
+
+_last: dict[tuple[str, str, Bus], Rtlil] = {}
+"""Kept from a stage's ``key`` to its ``run``."""
+
+
+def _generated(engine: Engine[Any], config: EngineConfig, bus: Bus) -> Rtlil:
+    wanted = engine.name, config.model_dump_json(), bus
+    if wanted not in _last:
+        _last.clear()
+        _last[wanted] = netlist(describe_top(engine, config, bus).component, engine.name)
+    return _last[wanted]
 
 
 @dataclass(frozen=True)
@@ -127,8 +139,8 @@ class Synthesise:
 
     def map(self, engine: Engine[Any], config: EngineConfig) -> Synthesis:
         """The netlist."""
-        top = describe_top(engine, config, self.bus).component
-        return synthesise(top, self.target(), engine.name, timeout=self.timeout)
+        text = _generated(engine, config, self.bus)
+        return synthesise(text, self.target(), engine.name, timeout=self.timeout)
 
     def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
         """Resources."""
