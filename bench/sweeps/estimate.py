@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from ...hdl.engine import ENGINES, Engine, engine
 from ...models.config import EngineConfig
@@ -12,9 +12,20 @@ from ...models.config import EngineConfig
 class Estimate:
     """:attr:`.Engine.estimate`; thousands a second."""
 
-    name: ClassVar[str] = "estimate"
-    gives: ClassVar[tuple[str, ...]] = ("cycles", "lut", "ff", "dsp", "memory_bits")
-    cheap: ClassVar[bool] = True
+    @property
+    def name(self) -> str:
+        """See :class:`.Stage`."""
+        return "estimate"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :class:`.Stage`."""
+        return ("cycles", "lut", "ff", "dsp", "memory_bits")
+
+    @property
+    def cheap(self) -> bool:
+        """See :class:`.Stage`."""
+        return True
 
     def check(self, engine: Engine[Any]) -> None:
         """See :class:`.Stage`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ...hdl import cache
 from ...hdl.engine import ENGINES, Engine, engine
@@ -45,12 +45,24 @@ class Map:
     limit: float = 60.0
     """Seconds for the schedule."""
     seed: int = 0
-    name: ClassVar[str] = "map"
-    gives: ClassVar[tuple[str, ...]] = (
-        "network_cycles", "engine_cycles", "host_cycles", "network_bytes", "spilled_bytes",
-        "engine_operators",
-    )  # fmt: skip
-    cheap: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """See :class:`.Stage`."""
+        return "map"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :class:`.Stage`."""
+        return (
+            "network_cycles", "engine_cycles", "host_cycles", "network_bytes", "spilled_bytes",
+            "engine_operators",
+        )  # fmt: skip
+
+    @property
+    def cheap(self) -> bool:
+        """See :class:`.Stage`."""
+        return False
 
     def check(self, engine: Engine[Any]) -> None:
         """See :class:`.Stage`."""

@@ -17,13 +17,20 @@ class Stage(Protocol):
     Pickles, so that workers can be told of it.
     """
 
-    name: str
-    """``estimate``, ``map``, ``simulate``, ``synthesise``, ``layout``, or a user's own."""
-    gives: tuple[str, ...]
-    """The figures that :meth:`run` returns; it may return more."""
+    @property
+    def name(self) -> str:
+        """``estimate``, ``map``, ``simulate``, ``synthesise``, ``layout``, or a user's own."""
+        ...
 
-    cheap: bool
-    """Whether it takes less time than a worker would to be told: run at once, never kept."""
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The figures that :meth:`run` returns; it may return more."""
+        ...
+
+    @property
+    def cheap(self) -> bool:
+        """Whether it takes less time than a worker would to be told: run at once, never kept."""
+        ...
 
     def check(self, engine: Engine[Any]) -> None:
         """Raises :class:`ValueError`, with what it has, where ``engine`` lacks this stage, and

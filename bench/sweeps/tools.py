@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache as memoise
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ...fpga import tools
 from ...fpga.devices import Device
@@ -73,9 +73,21 @@ class Simulate:
     """Of the workload; None is all."""
     seed: int = 0
     stall: Kind = "none"
-    name: ClassVar[str] = "simulate"
-    gives: ClassVar[tuple[str, ...]] = ("cycles", "utilisation")
-    cheap: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """See :class:`.Stage`."""
+        return "simulate"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :class:`.Stage`."""
+        return ("cycles", "utilisation")
+
+    @property
+    def cheap(self) -> bool:
+        """See :class:`.Stage`."""
+        return False
 
     def check(self, engine: Engine[Any]) -> None:
         """See :class:`.Stage`."""
@@ -114,9 +126,21 @@ class Synthesise:
     bus: Bus = "stream"
     timeout: float = 1800.0
     """Seconds."""
-    name: ClassVar[str] = "synthesise"
-    gives: ClassVar[tuple[str, ...]] = RESOURCES
-    cheap: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """See :class:`.Stage`."""
+        return "synthesise"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :class:`.Stage`."""
+        return RESOURCES
+
+    @property
+    def cheap(self) -> bool:
+        """See :class:`.Stage`."""
+        return False
 
     def target(self) -> Device:
         """Raises :class:`ValueError` for unknown devices."""
@@ -154,8 +178,16 @@ class Layout(Synthesise):
     seed: int = 1
     mhz: float = TARGET_MHZ
     """What nextpnr strives for."""
-    name: ClassVar[str] = "layout"
-    gives: ClassVar[tuple[str, ...]] = ("fmax_mhz", *RESOURCES)
+
+    @property
+    def name(self) -> str:
+        """See :class:`.Stage`."""
+        return "layout"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :class:`.Stage`."""
+        return ("fmax_mhz", *RESOURCES)
 
     def check(self, engine: Engine[Any]) -> None:
         """See :class:`.Stage`."""
