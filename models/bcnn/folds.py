@@ -5,6 +5,7 @@ can be had by several folds; of those are taken the ones whose neighbours pass r
 simply: as many outputs at once as the next stage reads channels, or one a multiple of the other.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -78,82 +79,97 @@ def choose(
 
     Raises :class:`ValueError` where no folds do that, and says what is possible.
     """
-    if bool(interval) == bool(lanes):
-        raise ValueError(f"interval = {interval} and lanes = {lanes}; give one of them")
-    found = parts(network)
-    options = [_options(part) for part in found]
-    channels = word_channels(network, lanes_in)
-    words = network.input.pixels * (network.input.channels // channels)
-    if lanes:
-        return _fastest(found, options, channels, words, lanes)
-    if interval < words:
-        raise ValueError(
-            f"interval = {interval}, but {words} words of a frame come from outside; raise "
-            "lanes_in or the interval"
-        )
-    for part, those in zip(found, options, strict=True):
-        least = min(option.cycles for option in those)
-        if least > interval:
+    return Choices(network, lanes_in).of(interval=interval, lanes=lanes)
+
+
+class Choices:
+    """What :func:`choose` finds for a network, for many intervals and lanes: each interval that
+    makes a difference is looked at once."""
+
+    def __init__(self, network: Network, lanes_in: int = 0):
+        self._parts = parts(network)
+        self._options = [_options(part) for part in self._parts]
+        self._channels = word_channels(network, lanes_in)
+        self._words = network.input.pixels * (network.input.channels // self._channels)
+        slowest = max(self._words, *(min(o.cycles for o in those) for those in self._options))
+        every = {o.cycles for those in self._options for o in those} | {self._words}
+        self._intervals = sorted(i for i in every if i >= slowest)
+        """That folds can have, from the least on."""
+        self._least: dict[int, int] = {}
+        self._arranged: dict[tuple[int, int], list[Option] | None] = {}
+
+    def of(self, *, interval: int = 0, lanes: int = 0) -> dict[str, Fold]:
+        """Folds; raises :class:`ValueError` as :func:`choose`."""
+        if bool(interval) == bool(lanes):
+            raise ValueError(f"interval = {interval} and lanes = {lanes}; give one of them")
+        chosen = self._fastest(lanes) if lanes else self._fewest(interval)
+        each = zip(self._parts, chosen, strict=True)
+        return {name: option.fold for part, option in each for name in _names(part)}
+
+    def _fewest(self, interval: int) -> list[Option]:
+        """The fewest lanes that keep up."""
+        if interval < self._words:
             raise ValueError(
-                f"interval = {interval}, but {_names(part)[0]!r} takes {least} cycles a frame "
-                "at least, whatever its fold; raise it"
+                f"interval = {interval}, but {self._words} words of a frame come from outside; "
+                "raise lanes_in or the interval"
             )
-    chosen = _arranged(found, options, channels, words, interval)
-    if chosen is None:
+        for part, those in zip(self._parts, self._options, strict=True):
+            least = min(option.cycles for option in those)
+            if least > interval:
+                raise ValueError(
+                    f"interval = {interval}, but {_names(part)[0]!r} takes {least} cycles a frame "
+                    "at least, whatever its fold; raise it"
+                )
+        chosen = self._arrange(interval)
+        if chosen is None:
+            raise ValueError(
+                f"interval = {interval}: whatever the folds, results come faster than they are "
+                "passed on; raise it"
+            )
+        return chosen
+
+    def _fastest(self, lanes: int) -> list[Option]:
+        """The least interval that these lanes allow."""
+        needed = self._lanes(self._intervals[-1])
+        if lanes < needed:
+            raise ValueError(f"lanes = {lanes}; this network's stages have {needed} at least")
+        first = bisect_left(self._intervals, True, key=lambda i: self._lanes(i) <= lanes)
+        # Where gears ask for more lanes than the least, a longer interval may do with fewer.
+        for interval in self._intervals[first:]:
+            chosen = self._arrange(interval)
+            if chosen is not None and sum(option.lanes for option in chosen) <= lanes:
+                return chosen
         raise ValueError(
-            f"interval = {interval}: whatever the folds, results come faster than they are passed "
-            "on; raise it"
+            f"lanes = {lanes}: with so few, stages cannot pass on what they give; raise it"
         )
-    return _named(found, chosen)
 
+    def _lanes(self, interval: int) -> int:
+        """The fewest that keep up, whatever gears ask for."""
+        if interval not in self._least:
+            least = (min(o.lanes for o in _within(those, interval)) for those in self._options)
+            self._least[interval] = sum(least)
+        return self._least[interval]
 
-def _fastest(
-    found: list[Part], options: list[list[Option]], channels: int, words: int, lanes: int
-) -> dict[str, Fold]:
-    """The least interval that these lanes allow."""
-    intervals = sorted({o.cycles for those in options for o in those} | {words})
-    slowest = max(words, *(min(o.cycles for o in those) for those in options))
-    intervals = [i for i in intervals if i >= slowest]
-    needed = sum(min(o.lanes for o in those) for those in options)
-    if lanes < needed:
-        raise ValueError(f"lanes = {lanes}; this network's stages have {needed} at least")
+    def _arrange(self, interval: int) -> list[Option] | None:
+        """For that interval; None where gears would lose results."""
+        # Words of the input that are further apart lose nothing in any gear.
+        apart = min(interval // self._words, 2 * self._channels)
+        place = bisect_right(self._intervals, interval), apart
+        if place not in self._arranged:
+            self._arranged[place] = self._found(interval, apart)
+        return self._arranged[place]
 
-    def taken(interval: int) -> int:
-        return sum(min(o.lanes for o in _within(those, interval)) for those in options)
-
-    low, high = 0, len(intervals) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if taken(intervals[middle]) <= lanes else (middle + 1, high)
-    # Where gears ask for more lanes than the least, a longer interval may do with fewer.
-    for interval in intervals[low:]:
-        chosen = _arranged(found, options, channels, words, interval)
-        if chosen is not None and sum(option.lanes for option in chosen) <= lanes:
-            return _named(found, chosen)
-    raise ValueError(
-        f"lanes = {lanes}: with so few, stages cannot pass on what they give; raise it"
-    )
-
-
-def _arranged(
-    found: list[Part], options: list[list[Option]], channels: int, words: int, interval: int
-) -> list[Option] | None:
-    """For that interval; None where gears would lose results."""
-    first = Option(Fold(channels, channels), 0, words, interval // words)
-    reading = edges(found)
-    chosen = arrange(reading, [_within(those, interval) for those in options], first)
-    every = [first, *chosen]
-    lost = any(edge.cost(every[edge.source], every[edge.reader]) >= _LOST for edge in reading)
-    return None if lost else chosen
+    def _found(self, interval: int, apart: int) -> list[Option] | None:
+        first = Option(Fold(self._channels, self._channels), 0, self._words, apart)
+        reading = edges(self._parts)
+        chosen = arrange(reading, [_within(those, interval) for those in self._options], first)
+        every = [first, *chosen]
+        lost = any(edge.cost(every[edge.source], every[edge.reader]) >= _LOST for edge in reading)
+        return None if lost else chosen
 
 
 def _within(options: list[Option], interval: int) -> list[Option]:
     return [option for option in options if option.cycles <= interval]
-
-
-def _named(found: Sequence[Part], chosen: Sequence[Option]) -> dict[str, Fold]:
-    each = zip(found, chosen, strict=True)
-    return {name: option.fold for part, option in each for name in _names(part)}
 
 
 def _names(part: Part) -> list[str]:
