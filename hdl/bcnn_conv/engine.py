@@ -4,6 +4,7 @@ import numpy as np
 
 from ...models.bcnn.config import BcnnConfig
 from ..engine import Engine
+from .estimate import estimate
 from .workloads import WORKLOADS, pipeline
 
 
@@ -37,6 +38,7 @@ ENGINE = Engine(
         "waits": "cycles in which a frame did not start because results were not taken",
     },
     random_config=random_config,
+    estimate=estimate,
     cycles="words + 1 + (frames - 1) * interval + latency: the interval is that of the slowest "
     "stage, its taps times its pixels; the latency a constant of the network and its folds: "
     "thresher.models.bcnn.timing.Timeline",

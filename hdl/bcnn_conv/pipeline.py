@@ -71,8 +71,7 @@ class Pipeline(Component):
         shape = self._units[-1].o.payload.shape()
         if last.kind.format == "bits":
             shape = data.ArrayLayout(1, each)
-        flying = -(-(self.timeline.latency + _QUEUE) // self.interval) + 1
-        self._sink = Sink(shape, last.beats, flying)
+        self._sink = Sink(shape, last.beats, flying(self.timeline))
         super().__init__(
             {
                 "x": In(stream.Signature(_word(first))),
@@ -159,6 +158,11 @@ class Pipeline(Component):
 
 _QUEUE = 3
 """Cycles that a result is on its way through the sink, and its place is taken."""
+
+
+def flying(timeline: Timeline) -> int:
+    """Frames whose results are on their way, at most, or wait to be taken."""
+    return -(-(timeline.latency + _QUEUE) // timeline.interval) + 1
 
 
 def _word(first: Input) -> data.ArrayLayout:

@@ -14,12 +14,17 @@ SHALLOW: dict[Style, int] = {"generic": 64, "ecp5": 32, "xilinx": 64}
 inputs, or two of four."""
 
 
+def fills_block(width: int, rows: int, style: Style = "generic") -> bool:
+    """Whether block RAM, of 512 rows of 36 columns each, is filled as far as with :data:`SHALLOW`
+    rows."""
+    return width * rows > 36 * SHALLOW[style] * -(-width // 36) * -(-rows // 512)
+
+
 class Table(Component):
     """``data`` is the row of ``addr`` a cycle ago; ``rows`` are integers of ``width`` bits.
 
-    A constant where all are alike; block RAM, of 512 rows of 36 columns each, where that is filled
-    as far as with :data:`SHALLOW` rows; of Xilinx' look-up tables one for two columns of up to 32
-    rows.
+    A constant where all are alike; block RAM where it :func:`fills_block`; of Xilinx' look-up
+    tables one for two columns of up to 32 rows.
     """
 
     def __init__(self, width: int, rows: Sequence[int], style: Style = "generic"):
@@ -36,8 +41,7 @@ class Table(Component):
         if self._style == "xilinx" and len(rows) <= 32:
             self._pairs(m)
             return m
-        blocks = -(-width // 36) * -(-len(rows) // 512)
-        block = width * len(rows) > 36 * SHALLOW[self._style] * blocks
+        block = fills_block(width, len(rows), self._style)
         m.submodules.rom = rom = Rom(width, rows, block=block)
         m.d.comb += [rom.addr.eq(self.addr), self.data.eq(rom.data)]
         return m
