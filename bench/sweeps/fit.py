@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,8 +86,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="for one at most")
     given = parser.parse_args()
     chosen = engine(given.engine)
-    package = Path(__file__).parents[2].name
-    module: Any = import_module(f"{package}.hdl.{given.engine}.estimate")
+    module: Any = import_module(f"...hdl.{given.engine}.estimate", __package__)
     configs = module.samples(np.random.default_rng(given.seed), given.configs)
     counts = measure(given.engine, configs, given.jobs, given.seconds)
     known = [(config, c) for config, c in zip(configs, counts, strict=True) if c is not None]

@@ -5,6 +5,7 @@ import numpy as np
 from ...models.sparse_lstm.config import SparseLstmConfig
 from ..engine import Engine
 from .component import SparseLstm
+from .estimate import estimate
 from .workloads import WORKLOADS
 
 
@@ -87,4 +88,5 @@ ENGINE = Engine(
     random_config=random_config,
     cycles="a step of n passes over nonzero columns: about max(n * groups, emissions * folds); "
     "exactly: thresher.hdl.sparse_lstm.cycles.timing",
+    estimate=estimate,
 )  # fmt: skip
