@@ -169,6 +169,9 @@ def simulate(
     netlist: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Run what Yosys maps to a device's cells.")
     ] = None,
+    activity: Annotated[
+        bool, typer.Option("--activity", help="Count how often registers change.")
+    ] = False,
 ) -> Answer:
     """Run an engine's RTL, or its netlist, against its golden model."""
     engine, config = configured
@@ -187,11 +190,21 @@ def simulate(
             wave=wave,
             progress=job.advance,
             verilog=verilog,
+            activity=activity,
         )
     data = report.to_json()
-    rows = [[key, cell(item)] for key, item in data.items() if key not in ("config", "failures")]
+    apart = ("config", "failures", "activity")
+    rows = [[key, cell(item)] for key, item in data.items() if key not in apart]
+    view = [table(("", engine.name), rows)]
+    if report.activity is not None:
+        parts = [
+            [name or "(top)", cell(toggles), cell(bits), f"{toggles / report.activity.toggles:.1%}"]
+            for name, (toggles, bits) in report.activity.parts().items()
+            if toggles
+        ]
+        view.append(table(("submodule", "register toggles", "register bits", "share"), parts))
     failure = "" if report.holds else f"{engine.name} does not hold: {'; '.join(report.failures())}"
-    return Answer(data, [table(("", engine.name), rows)], failure)
+    return Answer(data, view, failure)
 
 
 @verb(app)

@@ -23,7 +23,7 @@ from ..hdl.verilog import Ports, netlist, ports, write
 from .substitute import Substitute, substituted
 from .toolchain import compiler, verilator
 
-Trace = Literal["", "fst", "vcd"]
+Trace = Literal["", "fst", "vcd", "saif"]
 
 _HERE = Path(__file__).parent
 _HARNESS = _HERE / "harness.cpp"
@@ -34,7 +34,7 @@ _VERILATE = (
 )  # fmt: skip
 _COMPILE = (
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-plt", "-ffunction-sections", "-w",
-    "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_SAIF=0",
+    "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0",
 )  # fmt: skip
 LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os")
 _COMMON = ("verilated.h", "memory", "stdexcept", "string", "tuple")
@@ -45,6 +45,7 @@ _RUNTIME: dict[Trace, tuple[str, ...]] = {
     "": ("verilated", "verilated_threads"),
     "fst": ("verilated_fst_c",),
     "vcd": ("verilated_vcd_c",),
+    "saif": ("verilated_saif_c",),
 }
 _OFTEN = 16
 """Instances from which on a module's compilation counts for more than calls of it."""
@@ -132,7 +133,9 @@ def verilate(
     tool = verilator()
     (folder / "top.v").write_text(text)
     (folder / "shared.vlt").write_text(_shared(text))
-    tracing = (f"--trace-{trace}",) if trace else ()
+    tracing = [f"--trace-{trace}"] if trace else []
+    if trace == "saif":  # registers without a name of their own count, too
+        tracing.append("--trace-underscore")
     files = folder / "shared.vlt", folder / "top.v"
     call([tool.binary, *_VERILATE, *tracing, *options, "--Mdir", folder, *files])
     return sorted(folder.glob("Vtop*.cpp"))
@@ -165,7 +168,7 @@ def compile_flags(trace: Trace = "") -> list[str]:
     """Of the compiler, for everything that includes Verilator's headers."""
     include = verilator().root / "include"
     traces = [f"-DVM_TRACE={int(bool(trace))}"]
-    traces += [f"-DVM_TRACE_{kind.upper()}={int(kind == trace)}" for kind in ("fst", "vcd")]
+    traces += [f"-DVM_TRACE_{kind.upper()}={int(kind == trace)}" for kind in ("fst", "vcd", "saif")]
     if trace:
         traces += [f"-DTHRESHER_{trace.upper()}", "-DTHRESHER_TRACE", f"-I{_HERE / 'fst'}"]
     gnu = [] if "clang" in compiler()[1] else ["-fno-gnu-unique"]  # else builds share statics

@@ -18,6 +18,9 @@ using Trace = VerilatedFstC;
 #elif defined(THRESHER_VCD)
 #include "verilated_vcd_c.h"
 using Trace = VerilatedVcdC;
+#elif defined(THRESHER_SAIF)
+#include "verilated_saif_c.h"
+using Trace = VerilatedSaifC;
 #endif
 
 // Verilator's own versions end the process.

@@ -60,21 +60,24 @@ class Hang(RuntimeError):  # noqa: N818  (a condition more than an error)
 
 @dataclass(frozen=True)
 class Wave:
-    """A waveform to write: ``.fst`` or ``.vcd``, cycles ``begin`` to ``end`` (exclusive)."""
+    """A waveform to write: ``.fst`` or ``.vcd``, cycles ``begin`` to ``end`` (exclusive).
+
+    ``.saif`` holds no values, but how often each bit changes (IEEE 1801's switching activity).
+    """
 
     path: Path
     begin: int = 0
     end: int | None = None
 
 
-def trace_format(wave: Wave | None) -> Literal["", "fst", "vcd"]:
+def trace_format(wave: Wave | None) -> Literal["", "fst", "vcd", "saif"]:
     """What a model must be built for; :class:`ValueError` for any other file name."""
     if wave is None:
         return ""
-    for kind in ("fst", "vcd"):
+    for kind in ("fst", "vcd", "saif"):
         if wave.path.suffix == f".{kind}":
             return kind
-    raise ValueError(f"waveform {wave.path} is neither .fst nor .vcd")
+    raise ValueError(f"waveform {wave.path} is none of .fst, .vcd and .saif")
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,18 @@ from dataclasses import field as dataclass_field
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast, get_args
 
 from amaranth.lib.wiring import Component
 
 from ..hdl.engine import Beats, Engine, Workload, engine
-from ..hdl.verilog import Ports, ports
+from ..hdl.verilog import Ports, ports, write
 from ..models.config import EngineConfig, unknown
 from . import beats, stalls
+from .activity import Activity
+from .activity import activity as counted
+from .build import design
 from .compare import Difference, compare
 from .run import Backend, Hang, Run, Wave
 
@@ -62,6 +66,8 @@ class Report:
     """The workload's own figures of the outputs."""
     outputs: dict[str, Beats] = dataclass_field(repr=False)
     run: Run = dataclass_field(repr=False)
+    activity: Activity | None = None
+    """Toggles of registers, where they were asked for."""
 
     @property
     def holds(self) -> bool:
@@ -100,6 +106,7 @@ class Report:
             "cycles_per_second": self.cycles_per_second,
             "registers": self.registers,
             "metrics": self.metrics,
+            **({} if self.activity is None else {"activity": self.activity.to_json()}),
         }
 
 
@@ -124,6 +131,7 @@ def simulate(
     reset_at: int | None = None,
     progress: Callable[[int, int], object] | None = None,
     verilog: str | Callable[[Component], str] | None = None,
+    activity: bool = False,
 ) -> Report:
     """Run a workload on generated RTL and compare every output beat with the golden model.
 
@@ -133,7 +141,8 @@ def simulate(
     engine in that cycle and starts over.  ``progress`` is called now and then with the
     cycles simulated and those expected.  ``verilog`` runs in place of the generated RTL, a
     mapped netlist for instance: a module ``top`` with the same ports, or what makes it of the
-    component (Verilator only).
+    component (Verilator only).  ``activity`` counts toggles of registers (Verilator only, the
+    generated RTL only, and without ``wave``); a run takes several times as long.
 
     Never raises for a wrong result: see :attr:`Report.holds`.  Raises
     :class:`ValueError` or :class:`KeyError` for names and values that do not exist.
@@ -149,21 +158,30 @@ def simulate(
         execute = partial(execute, verilog=text)
     known = ports(component)
     wave = Wave(Path(wave)) if isinstance(wave, str | Path) else wave
-    hang = ""
-    try:
-        result = execute(
-            component,
-            {name: beats.pack(known.inputs[name].shape, b) for name, b in task.inputs.items()},
-            {name: beats.count(b) for name, b in task.outputs.items()},
-            registers=task.registers,
-            stalls=_patterns(known, stall, where, seed),
-            reset_at=reset_at,
-            timeout=10_000 + task.cycles,
-            wave=wave,
-            progress=None if progress is None else lambda cycles: progress(cycles, task.cycles),
+    if activity and (backend != "verilator" or verilog is not None or wave is not None):
+        raise ValueError(
+            'activity is counted in generated RTL alone, by backend "verilator" and without a '
+            "waveform; leave out the other"
         )
-    except Hang as error:
-        result, hang = error.run, str(error)
+    hang, toggles = "", None
+    with TemporaryDirectory() as scratch:
+        saif = Wave(Path(scratch) / "run.saif")
+        try:
+            result = execute(
+                component,
+                {name: beats.pack(known.inputs[name].shape, b) for name, b in task.inputs.items()},
+                {name: beats.count(b) for name, b in task.outputs.items()},
+                registers=task.registers,
+                stalls=_patterns(known, stall, where, seed),
+                reset_at=reset_at,
+                timeout=10_000 + task.cycles,
+                wave=saif if activity else wave,
+                progress=None if progress is None else lambda cycles: progress(cycles, task.cycles),
+            )
+        except Hang as error:
+            result, hang = error.run, str(error)
+        if activity:
+            toggles = counted(saif.path, write(design(component)), result.cycles)
     outputs = {
         name: beats.unpack(port.shape, result.outputs[name]) for name, port in known.outputs.items()
     }
@@ -199,6 +217,7 @@ def simulate(
         metrics=task.evaluate(outputs) if complete else {},
         outputs=outputs,
         run=result,
+        activity=toggles,
     )
 
 

@@ -73,6 +73,8 @@ class Simulate:
     """Of the workload; None is all."""
     seed: int = 0
     stall: Kind = "none"
+    activity: bool = False
+    """Counts ``toggles`` of registers, a proxy of energy; see :mod:`.sim.activity`."""
 
     @property
     def name(self) -> str:
@@ -82,7 +84,8 @@ class Simulate:
     @property
     def gives(self) -> tuple[str, ...]:
         """See :class:`.Stage`."""
-        return ("cycles", "utilisation")
+        toggles = ("toggles", "toggles_per_cycle") if self.activity else ()
+        return ("cycles", "utilisation", *toggles)
 
     @property
     def cheap(self) -> bool:
@@ -105,14 +108,23 @@ class Simulate:
         from ...sim import simulate
 
         report = simulate(
-            engine, config, self.workload, samples=self.samples, seed=self.seed, stall=self.stall
-        )
+            engine, config, self.workload, samples=self.samples, seed=self.seed, stall=self.stall,
+            activity=self.activity,
+        )  # fmt: skip
         if not report.holds:
             raise ValueError("; ".join(report.failures()) or "the run does not hold")
         metrics = {k: v for k, v in report.metrics.items() if isinstance(v, int | float | str)}
+        toggles = {}
+        if report.activity is not None:
+            toggles = {
+                **{f"toggles.{n or 'top'}": t for n, (t, _) in report.activity.parts().items()},
+                "toggles": report.activity.toggles,
+                "toggles_per_cycle": report.activity.toggles / report.activity.cycles,
+            }
         return {
             **{f"register.{name}": value for name, value in report.registers.items()},
             **metrics,
+            **toggles,
             "cycles": report.cycles,
             "utilisation": report.utilisation,
         }

@@ -160,7 +160,7 @@ def test_registers_of_a_component_without_streams():
         ({"registers": {"offset": 32}}, r"register offset = 32 is outside -32\.\.31"),
         ({"stalls": {"x": np.zeros(3, bool)}}, "never lets a transfer happen"),
         ({"timeout": 0}, "timeout = 0"),
-        ({"wave": Wave(Path("a.png"))}, r"a\.png is neither \.fst nor \.vcd"),
+        ({"wave": Wave(Path("a.png"))}, r"a\.png is none of \.fst, \.vcd and \.saif"),
     ],
 )
 def test_bad_arguments_are_named(blend, arguments, words):

@@ -1,0 +1,110 @@
+"""How often registers change in a run: where an engine's switching, and so its energy, goes.
+
+Dynamic energy is the sum of capacitance times toggles over all nets.  Capacitances are not known
+before a design lies on a device, so toggles of registers stand for it: a proxy by which
+configurations of one engine compare, and no number of joules.  For those, a tool that knows the
+device takes the file of switching activity (``--wave FILE.saif``).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_MODULE = re.compile(r"^module (\S+)\(.*?^endmodule", re.M | re.S)
+_REGISTER = re.compile(r"^  reg (?:signed )?(?:\[\d+:\d+\] )?(\S+?) ?(?:= .*)?;$", re.M)
+_INSTANCE = re.compile(r"^  (\w\S*) (?:#\(.*?\) )?(\S+) +\($", re.M)  # keywords are escaped
+_TOKEN = re.compile(r"\((INSTANCE) (\S+)|\((\S+) \(T0 .*?\(TC (\d+)\)\)|([()])")
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Toggles of registers, each bit by itself, in a whole run: reset and what follows the last
+    beat included, words in memories not."""
+
+    cycles: int
+    """Clock cycles of it."""
+    by_register: Mapping[str, tuple[int, int]]
+    """Toggles and bits of every register, by its path, such as ``core.queue.level``."""
+
+    @property
+    def toggles(self) -> int:
+        """All."""
+        return sum(toggles for toggles, _ in self.by_register.values())
+
+    @property
+    def bits(self) -> int:
+        """Of all registers."""
+        return sum(bits for _, bits in self.by_register.values())
+
+    def parts(self) -> dict[str, tuple[int, int]]:
+        """Of every submodule of the top, with all that is inside it, and of the top's own registers
+        (``""``); the most toggles first."""
+        found: dict[str, tuple[int, int]] = {}
+        for path, (toggles, bits) in self.by_register.items():
+            name = path.partition(".")[0] if "." in path else ""
+            before = found.get(name, (0, 0))
+            found[name] = before[0] + toggles, before[1] + bits
+        return dict(sorted(found.items(), key=lambda item: -item[1][0]))
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+        return {
+            "cycles": self.cycles,
+            "toggles": self.toggles,
+            "register_bits": self.bits,
+            "parts": {
+                name: {"toggles": toggles, "register_bits": bits}
+                for name, (toggles, bits) in self.parts().items()
+            },
+        }
+
+
+def activity(saif: Path, verilog: str, cycles: int) -> Activity:
+    """Of a run of ``cycles`` of the module ``top`` of ``verilog``, whose switching activity was
+    written to ``saif``."""
+    registers, kinds = _modules(verilog)
+    found: dict[str, tuple[int, int]] = {}
+    for path, net, toggles in _nets(saif):
+        kind = "top"
+        for part in path:
+            kind = kinds.get(kind, {}).get(part, "")  # "": a memory
+        register = net.partition("[")[0]
+        if register in registers.get(kind, ()):
+            name = ".".join((*path, register))
+            before = found.get(name, (0, 0))
+            found[name] = before[0] + toggles, before[1] + 1
+    return Activity(cycles, found)
+
+
+def _modules(verilog: str) -> tuple[dict[str, set[str]], dict[str, dict[str, str]]]:
+    """By module: its registers, and the modules of its instances by their names."""
+    registers, kinds = {}, {}
+    for module in _MODULE.finditer(verilog):
+        name, body = module[1], module[0]
+        registers[name] = {_plain(found) for found in _REGISTER.findall(body)}
+        kinds[name] = {_plain(instance): kind for kind, instance in _INSTANCE.findall(body)}
+    return registers, kinds
+
+
+def _nets(saif: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """The path below the top, the name and the toggles of every bit."""
+    path: list[str | None] = []  # None: a bracket that is no instance's
+    with saif.open(encoding="utf-8") as file:
+        for line in file:
+            for instance, named, net, toggles, bracket in _TOKEN.findall(line):
+                if instance:
+                    path.append(_plain(named))
+                elif net:
+                    here = [part for part in path if part is not None]
+                    if len(here) > 1:  # beside the ports of the module itself
+                        yield tuple(here[2:]), _plain(net), int(toggles)
+                elif bracket == "(":
+                    path.append(None)
+                elif path:
+                    path.pop()
+
+
+def _plain(name: str) -> str:
+    return name.replace("\\", "").strip()
