@@ -6,6 +6,7 @@ from ..models.grand.config import OrbgrandConfig
 from .engine import Engine
 from .grand.component import GrandEngine
 from .grand.engine import CYCLES, REGISTERS, random_shape
+from .grand.estimate import estimate
 from .grand.workloads import WORKLOADS
 
 
@@ -31,4 +32,5 @@ ENGINE = Engine(
     registers={name: text for name, text in REGISTERS.items() if name != "skip_parity"},
     random_config=random_config,
     cycles=CYCLES,
+    estimate=estimate,
 )

@@ -6,6 +6,7 @@ from ..models.grand.config import StepGrandConfig
 from .engine import Engine
 from .grand.component import GrandEngine
 from .grand.engine import CYCLES, REGISTERS, limit, random_shape
+from .grand.estimate import estimate
 from .grand.workloads import WORKLOADS
 
 
@@ -36,4 +37,5 @@ ENGINE = Engine(
     registers=REGISTERS,
     random_config=random_config,
     cycles=CYCLES,
+    estimate=estimate,
 )

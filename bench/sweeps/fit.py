@@ -1,8 +1,8 @@
 """Fits an engine's estimate of area to Yosys: ``python -m thresher.bench.sweeps.fit ENGINE``.
 
-The engine's ``hdl/ENGINE/estimate.py`` has ``features(config)``, what look-up tables and flip-flops
-may grow with, by name; ``samples(random, count)``, configurations as they are in use; and
-``LUT`` and ``FF``, the :class:`~thresher.hdl.estimates.Fit` whose weights this module prints.
+The module of the engine's estimate has ``features(config)``, what look-up tables and flip-flops may
+grow with, by name; ``samples(random, count)``, configurations as they are in use; and ``LUT`` and
+``FF``, the :class:`~thresher.hdl.estimates.Fit` whose weights this module prints.
 """
 
 import argparse
@@ -86,7 +86,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="for one at most")
     given = parser.parse_args()
     chosen = engine(given.engine)
-    module: Any = import_module(f"...hdl.{given.engine}.estimate", __package__)
+    if chosen.estimate is None:
+        raise SystemExit(f"{given.engine} has no estimate, which may have empty weights at first")
+    module: Any = import_module(chosen.estimate.__module__)
     configs = module.samples(np.random.default_rng(given.seed), given.configs)
     counts = measure(given.engine, configs, given.jobs, given.seconds)
     known = [(config, c) for config, c in zip(configs, counts, strict=True) if c is not None]
@@ -99,10 +101,9 @@ def main() -> None:
         for name, weight in weights.items():
             if weight:
                 print(f'    "{name}": {weight:.4g},')
-    if chosen.estimate is not None:
-        for figure in FIGURES:
-            told = [chosen.estimate(config)[figure] for config, _ in known]
-            print(f"{figure} now: {error(told, [float(c[figure]) for _, c in known])}")
+    for figure in FIGURES:
+        told = [chosen.estimate(config)[figure] for config, _ in known]
+        print(f"{figure} now: {error(told, [float(c[figure]) for _, c in known])}")
 
 
 if __name__ == "__main__":

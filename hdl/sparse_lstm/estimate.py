@@ -2,6 +2,7 @@
 ``python -m thresher.bench.sweeps.fit sparse_lstm --configs 48``."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def samples(random: np.random.Generator, count: int) -> list[SparseLstmConfig]:
     found: list[SparseLstmConfig] = []
     while len(found) < count:
         bits = int(random.choice([3, 4, 6, 8, 8]))
-        fields = {
+        fields: dict[str, Any] = {
             "batch": int(random.choice([1, 1, 2, 4])),
             "banks": int(random.choice([1, 1, 2])),
             "lanes": int(4 * random.integers(1, 25)),
