@@ -18,6 +18,8 @@ from .tables import fills_block
 
 STORED = "stored"
 """Bits of all memories, among what :func:`grows` counts."""
+BLOCK_BITS = 8192
+"""A table of more bits is put into block RAM by Yosys."""
 
 
 def grows(timeline: Timeline) -> dict[str, float]:
@@ -51,8 +53,7 @@ def _ends(timeline: Timeline) -> dict[str, float]:
         starts += later // each * _bits(each) + _bits(later % each)
     return {
         "ends": 1,
-        "end counters": 4 * _bits(2 * come) + 2 * _bits(each) + 3 * _bits(leave),
-        "starts": starts,
+        "counters": 4 * _bits(2 * come) + 2 * _bits(each) + 3 * _bits(leave) + starts,
         STORED: 2 * come * width + leave * result,
     }
 
@@ -69,24 +70,24 @@ def _result_bits(stage: Stage) -> int:
 def _walker(stage: Stage, depths: tuple[int, ...]) -> dict[str, float]:
     """Counters, addresses, the program, memories of words."""
     counts = [rows(d, feed.word_bits) for d, feed in zip(depths, stage.feeds, strict=True)]
-    counters = _bits(stage.taps) + sum(map(_bits, stage.grid)) + _bits(stage.pixels)
-    taps = {tap for group in stage.groups for tap in group}
-    sides = {(t.reader, 0, t.row) for t in taps} | {(t.reader, 1, t.column) for t in taps}
-    alike = len(set(stage.groups)) == 1
-    program = len(stage.groups[0]) if alike else stage.taps
+    numbers = (stage.taps, stage.pixels, len(stage.groups), *stage.grid)
+    counters = sum(map(_bits, numbers))
+    first = stage.groups[0]
+    groups = (first,) if all(group == first for group in stage.groups) else stage.groups
+    taps = [(tap.reader, tap.row, tap.column, tap.null) for group in groups for tap in group]
+    down, across = {tap[:2] for tap in taps}, {(tap[0], tap[2]) for tap in taps}
+    offset = _bits(counts[0]) + _bits(len(down)) + _bits(len(across))
+    lines = len(down), len(across)
+    width = len(stage.readers) + any(tap[3] for tap in taps) + offset
     addresses = sum(_bits(count) for count in counts[: len(stage.readers)])
-    word = stage.readers[0].word_bits
-    filled = any(reader.fill == "one" for reader in stage.readers)
     return {
         "stages": 1,
-        "counters": counters + _bits(len(stage.groups)),
-        "addresses": addresses,
-        "wraps": sum(_bits(count) for count in counts if count & (count - 1)),
-        "program": _table((_bits(counts[0]) + 4 + _bits(len(sides))), program),
-        "edges": len(sides) * sum(map(_bits, stage.grid)) / 2,
-        "words": word * (len(stage.readers) - 1 + filled),
-        "rings": sum(_bits(count) for count in counts),
-        STORED: sum(n * feed.word_bits for n, feed in zip(counts, stage.feeds, strict=True)),
+        "counters": counters + sum(map(_bits, counts)) + addresses,
+        "edges": sum(n * _bits(side) for n, side in zip(lines, stage.grid, strict=True)),
+        "tables": _table(width, len(taps)),
+        "columns": _columns(width, len(taps)),
+        STORED: width * len(taps)
+        + sum(n * feed.word_bits for n, feed in zip(counts, stage.feeds, strict=True)),
     }
 
 
@@ -99,17 +100,14 @@ def _gear(timeline: Timeline, place: int, n: int) -> dict[str, float]:
     whole = collected(outputs, reader.channels) * reader.channel_bits
     queued = whole > reader.word_bits
     return {
-        "gathered": whole - outputs * reader.channel_bits,
-        "gears": queued,
-        "chosen": (whole - reader.word_bits) * queued,
-        "waiting": whole * (depth == 1) * queued,
+        "gears": whole - outputs * reader.channel_bits + whole * queued,
         STORED: whole * max(depth, 1) * queued,
     }
 
 
 def _pool(stage: Stage) -> dict[str, float]:
     """Words that meet."""
-    return {"pools": stage.readers[0].word_bits}
+    return {"sums": stage.readers[0].word_bits}
 
 
 def _products(stage: Stage) -> dict[str, float]:
@@ -122,43 +120,49 @@ def _products(stage: Stage) -> dict[str, float]:
     each = 2 if stage.weights.ndim == 4 else 1
     weights = outputs * channels * each
     sums = parts * width
+    tables = [
+        (width, count, fills_block(width, count))
+        for width, count in ((weights, stage.taps), (sums, groups))
+    ]
     found: dict[str, float] = {
         "sums": sums,
-        "totals": sums * stage.total * (groups > 1),
-        "tables": _table(weights, stage.taps) + _table(sums, groups),
-        "columns": _columns(weights, stage.taps) + _columns(sums, groups),
-        "late": late * (4 + _bits(groups)),
+        "tables": sum(_table(*table) for table in tables),
+        "columns": sum(_columns(*table) for table in tables),
+        "delays": late * (4 + _bits(groups)),
         "shortcuts": sums * len(stage.shortcuts),
         STORED: weights * stage.taps + sums * groups * (1 + (stage.total and groups > 1)),
     }
     if stage.arithmetic == "integers":
         adders, registers = tree(channels, bits)
         most = bits + _bits(channels)
-        found["integers"] = parts * (adders + most) + adders
-        found["integer registers"] = parts * (registers + most) + registers
+        found["products"] = parts * (adders + most) + adders
+        found["registers"] = parts * (registers + most) + registers
         return found
     adders, registers = count(channels)
     if stage.arithmetic == "complex":
         result = 2 * _bits(2 * channels + 1)
-        found["turned"] = 2 * outputs * channels
-        found["complex"] = outputs * (2 * adders + result)
-        found["count registers"] = outputs * (2 * registers + result)
+        found["products"] = outputs * (2 * (adders + channels) + result)
+        found["registers"] = outputs * (2 * registers + result)
     else:
-        found["binary"] = outputs * max(adders, 1)
-        found["count registers"] = outputs * registers
+        found["products"] = outputs * max(adders, 1)
+        found["registers"] = outputs * registers
     return found
 
 
-def _table(width: int, count: int) -> float:
-    """Look-up tables of so many rows, where block RAM does not hold them."""
-    if count < 2 or fills_block(width, count):
+def _table(width: int, count: int, block: bool = False) -> float:
+    """Look-up tables of so many rows, and those that choose one of more than four of them; none
+    where they are in a ``block`` of RAM."""
+    if count < 2 or block or width * count > BLOCK_BITS:
         return 0
-    return width * max(-(-count // 64), min(count / 16, 1))
+    if count <= 64:
+        return width * min(count / 16, 1)
+    deep = -(-count // 64)
+    return width * deep * (1.3 if deep > 4 else 1)
 
 
-def _columns(width: int, count: int) -> int:
+def _columns(width: int, count: int, block: bool = False) -> int:
     """Registers behind such a table."""
-    return 0 if count < 2 or fills_block(width, count) else width
+    return width if _table(width, count, block) else 0
 
 
 @lru_cache

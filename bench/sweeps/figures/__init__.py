@@ -1,0 +1,1 @@
+"""Figures of engines that only they have, for their example sweeps."""
