@@ -27,17 +27,21 @@ class Timing:
     """Those in which tables must be looked up."""
 
 
-def timing(shape: Shape, rows: int) -> Timing:
-    """Timing of ``rows`` rows, at least one."""
+def timing(shape: Shape, rows: int, exact: bool = True) -> Timing:
+    """Timing of ``rows`` rows, at least one; ``exact`` as :func:`latency`."""
     ideal = rows * shape.groups * shape.folds
-    return Timing(ideal + latency(shape) + (shape.groups - 1) * _pace(shape), ideal)
+    return Timing(ideal + latency(shape, exact) + (shape.groups - 1) * _pace(shape), ideal)
 
 
-def latency(shape: Shape) -> int:
+def latency(shape: Shape, exact: bool = True) -> int:
     """Cycles from the transfer of a row's last beat to when its first results are offered, where
-    no row is before it."""
+    no row is before it.
+
+    Not ``exact``: the most there can be where it depends on fixed contents, which takes no time
+    to find.
+    """
     if shape.unrolled:
-        return constant.latency(shape)
+        return constant.latency(shape) if exact else shape.config.levels + shape.depth + 3
     levels = shape.config.levels
     codes = 3 if shape.serial else levels + 2 * (shape.folds > 1)
     return codes + shape.depth + 2 + shape.buffered + (shape.config.output is not None)

@@ -8,6 +8,7 @@ from ...models.amu.config import AmuConfig
 from ..engine import Engine
 from .component import Amu
 from .cycles import TEXT
+from .estimate import estimate
 from .workloads import WORKLOADS
 
 
@@ -59,4 +60,5 @@ ENGINE = Engine(
     },
     random_config=random_config,
     cycles=TEXT,
+    estimate=estimate,
 )
