@@ -26,8 +26,8 @@ _UNROLLED = (
     "constant sums", "constant results",
 )  # fmt: skip
 _FOLDED = (
-    "folded", "loaded", "counters", "comparators", "chosen inputs", "waiting inputs", "codes",
-    "sums of lanes", "sums", "saturation", "results", "stored bits", "read bits", "banked bits",
+    "loaded", "counters", "comparators", "chosen inputs", "waiting inputs", "codes",
+    "sums of lanes", "sums", "saturation", "stored bits", "read bits", "banked bits",
     "enables", "constant bits",
 )  # fmt: skip
 
@@ -102,7 +102,6 @@ def _folded(shape: Shape) -> dict[str, float]:
     in_logic = [(k, p) for k, p in places if not p.blocks]
     held = sum(k.copies * k.width * k.depth for k, _ in in_logic)
     return {
-        "folded": 1,
         "loaded": loaded,
         "counters": address + shape.groups.bit_length() * (1 if serial else levels),
         "comparators": compared,
@@ -112,7 +111,6 @@ def _folded(shape: Shape) -> dict[str, float]:
         "sums of lanes": _added(shape),
         "sums": across * c.sum.bits,
         "saturation": across * (c.sum.bits - c.shift) * (c.output is not None),
-        "results": across * (c.output.bits if c.output else 0),
         "stored bits": lanes * across * c.table_bits * shape.buffered,
         "read bits": sum(k.copies * k.width for k, _ in in_logic if k.depth > 1 or loaded),
         "banked bits": sum(k.copies * k.width * (p.banks - 1) for k, p in places),
@@ -133,38 +131,38 @@ def _placed(shape: Shape) -> list[tuple[Kept, Place]]:
 
 LUT = Fit(
     {
-        "constant inputs": 0.303,
-        "constant codes": 0.008,
-        "constant tables": 0.083,
-        "constant sums": 0.912,
-        "loaded": 141.471,
-        "counters": 1.781,
-        "comparators": 0.812,
-        "chosen inputs": 0.791,
-        "sums of lanes": 0.966,
-        "saturation": 1.574,
-        "banked bits": 0.545,
+        "constant inputs": 0.3173,
+        "constant codes": 0.06321,
+        "constant sums": 0.9564,
+        "loaded": 181.2,
+        "comparators": 1.715,
+        "chosen inputs": 0.4618,
+        "sums of lanes": 0.9597,
+        "saturation": 1.705,
+        "banked bits": 0.5623,
+        "constant bits": 1.33,
     }
 )
 FF = Fit(
     {
-        "unrolled": 9.055,
-        "constant comparisons": 2.031,
-        "constant codes": 1.797,
-        "constant tables": 0.214,
-        "constant sums": 0.942,
-        "constant results": 0.317,
-        "folded": 221.453,
-        "counters": 3.031,
-        "comparators": 0.058,
-        "waiting inputs": 1.014,
-        "codes": 0.84,
-        "sums of lanes": 0.532,
-        "sums": 0.425,
-        "saturation": 1.003,
-        "stored bits": 1.564,
-        "read bits": 0.927,
-        "enables": 2.915,
+        "unrolled": 12.87,
+        "constant comparisons": 2.065,
+        "constant codes": 1.824,
+        "constant tables": 0.04718,
+        "constant sums": 1.059,
+        "constant results": 0.2031,
+        "loaded": 261.9,
+        "counters": 1.08,
+        "chosen inputs": 0.04774,
+        "waiting inputs": 0.2304,
+        "codes": 0.4733,
+        "sums of lanes": 1.313,
+        "sums": 0.9109,
+        "saturation": 0.5578,
+        "stored bits": 0.6312,
+        "read bits": 0.9799,
+        "banked bits": 0.03015,
+        "enables": 2.553,
     }
 )
 
