@@ -11,7 +11,9 @@ from .console import Answer, Screen, cell, table
 
 def sweep(
     screen: Screen,
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to try; see the README.")],
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC.toml", help="What to try, or the name of a shipped one.")
+    ],
     directory: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="By default SPEC without .toml."),

@@ -11,13 +11,12 @@ from .sweeps import spec
 from .sweeps.local import Local
 from .sweeps.output import write
 
-FOLDER = Path(__file__).parent / "examples"
 MINUTES = 15
 
 
 def example_rows(quick: bool, progress: Progress, pictures: Path | None) -> Iterator[Row]:
     """Each as it is shipped, with what it finds; their reports go to ``pictures``."""
-    for path in sorted(FOLDER.glob("*.toml")):
+    for path in spec.shipped().values():
         what = f"{path.stem}.toml: minutes [min]"
         if quick:
             yield Row.skip(what, f"takes minutes: --full, or thresher sweep {path.name}")

@@ -13,7 +13,8 @@ from .grand.workloads import WORKLOADS
 def random_config(rng: np.random.Generator) -> StepGrandConfig:
     """A small random configuration."""
     shape = random_shape(rng)
-    limits = [int(rng.integers(6, shape["length"] + 1)), int(rng.integers(8, 20))]
+    length = shape["length"]
+    limits = [int(rng.integers(6, length + 1)), int(rng.integers(8, min(20, 2 * length)))]
     for h in range(3, int(rng.integers(4, 8))):
         limits.append(limit(rng, h, min(limits[h - 3], 24)))
     if rng.random() < 0.5:  # by limits alone

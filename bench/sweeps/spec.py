@@ -28,6 +28,8 @@ STAGES: Mapping[str, type[Any]] = {
 }
 """By the kind that a file says."""
 
+_EXAMPLES = Path(__file__).parents[1] / "examples"
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -130,15 +132,24 @@ def stage(given: Mapping[str, Any]) -> Stage:
         raise ValueError(f"stage {kind!r}: {error}") from None
 
 
+def shipped() -> dict[str, Path]:
+    """The files that come with thresher, by name."""
+    return {path.stem: path for path in sorted(_EXAMPLES.glob("*.toml"))}
+
+
 def read(path: str | Path) -> Spec:
-    """A file's; raises :class:`ValueError`, naming the place, where it is none."""
+    """A file's, or by its name that of one of :func:`shipped`; raises :class:`ValueError`, naming
+    the place, where it is none."""
     path = Path(path)
+    if not path.exists():
+        path = shipped().get(str(path), path)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
+        known = ", ".join(shipped())
+        raise ValueError(f"there is no file {path}; those that are shipped: {known}") from None
     try:
         return Spec.model_validate(found)
     except ValidationError as error:

@@ -84,6 +84,22 @@ def test_bad_files(old, new, text, tmp_path) -> None:
         spec.read(tmp_path / "bad.toml").sweep()
 
 
+@pytest.mark.parametrize("name", list(spec.shipped()))
+def test_shipped_sweeps_are_sweeps(name) -> None:
+    said = spec.read(name)
+    sweep = said.sweep()
+    assert said.engine == sweep.engine == name
+    assert said.summary.strip().endswith(("?", "."))
+    assert sweep.stages[0].name == "estimate"
+    assert 10 <= len(sweep.found.configs) <= 1000
+
+
+def test_files_that_are_not_there() -> None:
+    assert {"sparse_lstm", "step_grand", "amu", "nm_array", "bcnn_conv"} <= spec.shipped().keys()
+    with pytest.raises(ValueError, match=r"there is no file none; those that are shipped: amu, "):
+        spec.read("none")
+
+
 def test_formulas() -> None:
     formula = Formula("max(a, 2) ** 2 / b - log2(8)")
     assert formula({"a": 3, "b": 2}) == 1.5
