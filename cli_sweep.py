@@ -1,5 +1,6 @@
 """The verb ``sweep`` of the ``thresher`` command."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,7 +58,8 @@ def sweep(
         job.say("report")
         files = write(found, folder, spec.stem, said.summary)
     states = {state: sum(t.state == state for t in found) for state in {t.state for t in found}}
-    fields = [name for name in wanted.space.fields if name not in wanted.space.fixed]
+    fields = _telling([name for name in wanted.space.fields if name not in wanted.space.fixed],
+                      [t.config.model_dump() for t in found.front])  # fmt: skip
     figures = list(wanted.objectives)
     rows = [
         [str(t.number), *(cell(getattr(t.config, f)) for f in fields),
@@ -79,6 +81,18 @@ def sweep(
     )
     view = [table(("trial", *fields, *figures), rows, title), *(Text(str(f)) for f in files)]
     return Answer(data, view, "" if found.front else "no trial came through all stages in bounds")
+
+
+def _telling(fields: Sequence[str], front: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those that differ within the front, and not only as another one does."""
+    told: list[str] = []
+    for name in fields:
+        values = [str(config[name]) for config in front]
+        others = [[str(config[other]) for config in front] for other in told]
+        follows = any(len(set(zip(o, values, strict=True))) == len(set(o)) for o in others)
+        if len(set(values)) > 1 and not follows:
+            told.append(name)
+    return told
 
 
 def _executor(kind: str, jobs: int | None, address: str | None) -> Any:
