@@ -197,12 +197,9 @@ def simulate(
     rows = [[key, cell(item)] for key, item in data.items() if key not in apart]
     view = [table(("", engine.name), rows)]
     if report.activity is not None:
-        parts = [
-            [name or "(top)", cell(toggles), cell(bits), f"{toggles / report.activity.toggles:.1%}"]
-            for name, (toggles, bits) in report.activity.parts().items()
-            if toggles
-        ]
-        view.append(table(("submodule", "register toggles", "register bits", "share"), parts))
+        from .cli_activity import by_submodule
+
+        view.append(by_submodule(report.activity))
     failure = "" if report.holds else f"{engine.name} does not hold: {'; '.join(report.failures())}"
     return Answer(data, view, failure)
 

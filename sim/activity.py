@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+STEP_TIME = 5
+"""Units of time from an edge of the clock to the next, in ``harness.cpp``."""
 _MODULE = re.compile(r"^module (\S+)\(.*?^endmodule", re.M | re.S)
 _REGISTER = re.compile(r"^  reg (?:signed )?(?:\[\d+:\d+\] )?(\S+?) ?(?:= .*)?;$", re.M)
 _INSTANCE = re.compile(r"^  (\w\S*) (?:#\(.*?\) )?(\S+) +\($", re.M)  # keywords are escaped
+_DURATION = re.compile(r"\(DURATION (\d+)\)")
 _TOKEN = re.compile(r"\((INSTANCE) (\S+)|\((\S+) \(T0 .*?\(TC (\d+)\)\)|([()])")
 
 
@@ -24,7 +27,7 @@ class Activity:
     beat included, words in memories not."""
 
     cycles: int
-    """Clock cycles of it."""
+    """Clock cycles of it, those of resets included."""
     by_register: Mapping[str, tuple[int, int]]
     """Toggles and bits of every register, by its path, such as ``core.queue.level``."""
 
@@ -32,6 +35,11 @@ class Activity:
     def toggles(self) -> int:
         """All."""
         return sum(toggles for toggles, _ in self.by_register.values())
+
+    @property
+    def per_cycle(self) -> float:
+        """Toggles in the mean cycle."""
+        return self.toggles / self.cycles
 
     @property
     def bits(self) -> int:
@@ -53,6 +61,7 @@ class Activity:
         return {
             "cycles": self.cycles,
             "toggles": self.toggles,
+            "toggles_per_cycle": self.per_cycle,
             "register_bits": self.bits,
             "parts": {
                 name: {"toggles": toggles, "register_bits": bits}
@@ -61,21 +70,27 @@ class Activity:
         }
 
 
-def activity(saif: Path, verilog: str, cycles: int) -> Activity:
-    """Of a run of ``cycles`` of the module ``top`` of ``verilog``, whose switching activity was
-    written to ``saif``."""
+def activity(saif: Path, verilog: str) -> Activity:
+    """Of a run of the module ``top`` of ``verilog``, whose switching activity was written to
+    ``saif``."""
     registers, kinds = _modules(verilog)
     found: dict[str, tuple[int, int]] = {}
-    for path, net, toggles in _nets(saif):
+    for path, register, toggles in _nets(saif):
         kind = "top"
         for part in path:
             kind = kinds.get(kind, {}).get(part, "")  # "": a memory
-        register = net.partition("[")[0]
         if register in registers.get(kind, ()):
             name = ".".join((*path, register))
             before = found.get(name, (0, 0))
             found[name] = before[0] + toggles, before[1] + 1
-    return Activity(cycles, found)
+    return Activity(_cycles(saif), found)
+
+
+def _cycles(saif: Path) -> int:
+    """A cycle is two steps of the model."""
+    with saif.open(encoding="utf-8") as file:
+        duration = next(int(match[1]) for line in file if (match := _DURATION.search(line)))
+    return -(-duration // (2 * STEP_TIME))
 
 
 def _modules(verilog: str) -> tuple[dict[str, set[str]], dict[str, dict[str, str]]]:
@@ -89,7 +104,7 @@ def _modules(verilog: str) -> tuple[dict[str, set[str]], dict[str, dict[str, str
 
 
 def _nets(saif: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """The path below the top, the name and the toggles of every bit."""
+    """The path below the top, the net's name and the toggles of every bit."""
     path: list[str | None] = []  # None: a bracket that is no instance's
     with saif.open(encoding="utf-8") as file:
         for line in file:
@@ -99,7 +114,7 @@ def _nets(saif: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
                 elif net:
                     here = [part for part in path if part is not None]
                     if len(here) > 1:  # beside the ports of the module itself
-                        yield tuple(here[2:]), _plain(net), int(toggles)
+                        yield tuple(here[2:]), _plain(net.partition(r"\[")[0]), int(toggles)
                 elif bracket == "(":
                     path.append(None)
                 elif path:

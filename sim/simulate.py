@@ -181,7 +181,7 @@ def simulate(
         except Hang as error:
             result, hang = error.run, str(error)
         if activity:
-            toggles = counted(saif.path, write(design(component)), result.cycles)
+            toggles = counted(saif.path, write(design(component)))
     outputs = {
         name: beats.unpack(port.shape, result.outputs[name]) for name, port in known.outputs.items()
     }

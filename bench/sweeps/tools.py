@@ -74,7 +74,9 @@ class Simulate:
     seed: int = 0
     stall: Kind = "none"
     activity: bool = False
-    """Counts ``toggles`` of registers, a proxy of energy; see :mod:`.sim.activity`."""
+    """Counts ``toggles``, all changes of registers' bits in the run, and ``toggles_per_cycle``:
+    proxies of dynamic energy and power, before a layout says what each wire weighs.  Configurations
+    compare by them where they do the same work; see :mod:`.sim.activity`."""
 
     @property
     def name(self) -> str:
@@ -104,7 +106,8 @@ class Simulate:
         )
 
     def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
-        """Cycles, utilisation, counters by their names, and the workload's own figures."""
+        """Cycles, utilisation, counters by their names, toggles by submodule
+        (``toggles.NAME``), and the workload's own figures."""
         from ...sim import simulate
 
         report = simulate(
@@ -119,7 +122,7 @@ class Simulate:
             toggles = {
                 **{f"toggles.{n or 'top'}": t for n, (t, _) in report.activity.parts().items()},
                 "toggles": report.activity.toggles,
-                "toggles_per_cycle": report.activity.toggles / report.activity.cycles,
+                "toggles_per_cycle": report.activity.per_cycle,
             }
         return {
             **{f"register.{name}": value for name, value in report.registers.items()},

@@ -7,28 +7,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from thresher.hdl.engine import engine
 from thresher.hdl.verilog import emit
 from thresher.sim import simulate
 from thresher.sim.activity import activity
-from thresher.sim.run import Wave
+from thresher.sim.run import RESET_CYCLES, Wave
 from thresher.sim.verilator import run
 
 
 class Inside(wiring.Component):
-    """Counts words, and remembers the last two; a keyword as a submodule's name."""
+    """Counts words, and remembers the last two, also in registers with brackets in their names; a
+    keyword as a submodule's name."""
 
     def __init__(self):
         super().__init__({"enable": In(1), "word": In(6), "out": Out(6)})
 
     def elaborate(self, platform):
         m = Module()
-        count, last, before = Signal(8), Signal(6), Signal(6)
+        last, before = Signal(6), Signal(6)  # the first has no name of its own
+        count = Signal(8)
+        past = Signal(data.ArrayLayout(6, 2))
         with m.If(self.enable):
+            m.d.sync += [past[0].eq(~self.word), past[1].eq(past[0])]
             m.d.sync += [count.eq(count + 1), last.eq(self.word), before.eq(last)]
-        m.d.comb += self.out.eq(before ^ count[:6])  # no register, though it changes as often
+        m.d.comb += self.out.eq(
+            before ^ count[:6] ^ past[1]
+        )  # no register, though it changes as often
         return m
 
 
@@ -64,13 +70,29 @@ def test_registers_by_hand(stalls, tmp_path: Path) -> None:
     words = np.random.default_rng(1).integers(0, 64, (200, 1)).astype(np.uint32)
     path = tmp_path / "run.saif"
     done = run(Outside(), {"i": words}, {"o": 200}, stalls=stalls, wave=Wave(path))
-    found = activity(path, emit(Outside()), done.cycles)
+    found = activity(path, emit(Outside()))
     sent = words[:, 0]
-    inside = flips(range(1, 201)) + flips(sent) + flips(sent[:-1])
-    assert found.by_register["words"] == (flips(range(1, 201)), 16)
-    assert found.by_register["cell.before"] == (flips(sent[:-1]), 6)
-    assert found.parts() == {"cell": (inside, 8 + 6 + 6), "": found.by_register["words"]}
-    assert (found.toggles, found.bits) == (inside + flips(range(1, 201)), 36)
+    count, last, before = flips(range(1, 201)), flips(sent), flips(sent[:-1])
+    past = flips(63 - sent) + flips(63 - sent[:-1])
+    assert found.by_register["words"] == (count, 16)
+    assert found.by_register["cell.before"] == (before, 6)
+    assert found.parts() == {
+        "cell": (count + last + before + past, 8 + 4 * 6),
+        "": (count, 16),
+    }
+    assert (found.toggles, found.bits) == (2 * count + last + before + past, 48)
+    assert found.cycles == done.cycles + RESET_CYCLES
+    assert found.per_cycle == found.toggles / found.cycles
+
+
+def test_a_counter_toggles_twice_a_word(tmp_path: Path) -> None:
+    """Bit k of a counter changes every 2**k-th word."""
+    words = np.zeros((256, 1), np.uint32)
+    run(Outside(), {"i": words}, {"o": 256}, wave=Wave(tmp_path / "run.saif"))
+    found = activity(tmp_path / "run.saif", emit(Outside()))
+    # From 0 to 256: 256 + 128 + … + 1; eight bits have no ninth to set.
+    assert found.by_register["cell.count"] == (2 * 256 - 2, 8)
+    assert found.by_register["words"] == (2 * 256 - 1, 16)
 
 
 @pytest.mark.parametrize("name", ["sore", "amu"])
@@ -91,6 +113,25 @@ def test_engines_against_another_simulator(name, tmp_path: Path) -> None:
     assert len(alone) >= 3
     assert {n: found[n][0] for n in alone} == {n: toggles[n] for n in alone}
     assert sum(toggles[n] for n in alone) > 100
+
+
+@pytest.mark.parametrize("name", ["amu", "sore"])
+def test_every_register_of_an_engine_is_counted(name) -> None:
+    chosen = engine(name)
+    config = chosen.config.preset("small")
+    report = simulate(chosen, config, samples=1, activity=True)
+    text = emit(chosen.component(report.config))
+    modules = {m[1]: m[0] for m in re.finditer(r"^module (\S+)\(.*?^endmodule", text, re.M | re.S)}
+
+    def bits(module: str) -> int:
+        body = modules[module]
+        own = re.findall(r"^  reg (?:signed )?(?:\[(\d+):0\] )?\S+ ?;$", body, re.M)
+        inside = re.findall(r"^  (\S+) \S+ +\($", body, re.M)
+        return sum(int(high or 0) + 1 for high in own) + sum(map(bits, inside))
+
+    assert report.activity is not None
+    assert report.activity.bits == bits("top")
+    assert report.activity.to_json()["register_bits"] == bits("top")
 
 
 def vcd_toggles(text: str) -> dict[str, int]:
