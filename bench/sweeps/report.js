@@ -120,16 +120,33 @@ function table() {
   document.getElementById("count").textContent = `${shown.length} of ${rows.length} trials`;
 }
 
+/* A small table: rows are [name, cell, ...]. */
+function small(title, head, lines) {
+  const row = (tag, cells) => make("tr", {}, ...cells.map(v =>
+    make(tag, { textContent: v !== null && typeof v === "object" ? JSON.stringify(v) : show(v) })));
+  return make("div", {}, make("h3", { textContent: title }), make("table", {},
+    ...(head.length ? [row("th", ["", ...head])] : []), ...lines.map(line => row("td", line))));
+}
+
+/* A group's figures, a column for every stage that gives one of them. */
+function figures([title, names], records) {
+  const giving = records.filter(r => names.some(n => n in r.values));
+  const lines = names.filter(n => giving.some(r => n in r.values))
+    .map(n => [n.replace(/^register\./, ""), ...giving.map(r => r.values[n])]);
+  return small(title, giving.map(r => r.stage), lines);
+}
+
 function choose(trial) {
   chosen = trial;
   const found = data.trials.find(t => t.number === trial);
-  const pairs = (title, of) => make("div", {}, make("h3", { textContent: title }),
-    make("table", {}, ...Object.entries(of).map(([k, v]) => make("tr", {},
-      make("td", { textContent: k }), make("td", { textContent: typeof v === "object" ? JSON.stringify(v) : show(v) })))));
+  const groups = Object.entries(data.groups)
+    .filter(([, names]) => found.records.some(r => names.some(n => n in r.values)));
   const parts = [make("p", { textContent: `Trial ${trial}: ${found.state}` }),
-    make("div", { className: "columns" }, pairs("configuration", found.config),
-      ...found.records.map(r => pairs(r.stage, { ...r.values,
-        "seconds of tools": r.seconds, attempts: r.attempts, cached: String(r.cached), key: r.key })))];
+    make("div", { className: "columns" },
+      small("configuration", [], Object.entries(found.config)),
+      ...groups.map(group => figures(group, found.records)),
+      small("stages", ["seconds of tools", "attempts", "cached", "key"],
+        found.records.map(r => [r.stage, r.seconds, r.attempts, String(r.cached), r.key])))];
   for (const r of found.records) {
     if (r.error) parts.push(make("h3", { textContent: `${r.stage} failed` }), make("pre", { textContent: r.error + "\n\n" + r.log }));
   }

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .sweep import Outcome
+from .tools import RESOURCES
 
 _HERE = Path(__file__).parent
 
 
 def page(found: Outcome, title: str, summary: str = "") -> str:
     """The whole file: scatter with a choice of axes, parallel coordinates, table with filters,
-    every trial with its records and logs, and what all this was made with.
+    every trial with its figures in groups, side by side where several stages give one, its records
+    and logs, and what all this was made with.
 
     Raises :class:`ModuleNotFoundError`, which says how to get it, without plotly.
     """
@@ -30,6 +32,7 @@ def page(found: Outcome, title: str, summary: str = "") -> str:
         "objectives": list(found.sweep.objectives),
         "varied": _varied(rows),
         "trials": [trial.to_json() for trial in found],
+        "groups": _groups({name for trial in found for name in trial.values}),
     }
     # "</" would end the element that the data lie in.
     text = json.dumps(data, default=str).replace("</", "<\\/")
@@ -93,6 +96,28 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
 def _varied(rows: list[dict[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row if name.startswith("config."))
     return [name for name in names if _differs(rows, name)]
+
+
+def _groups(figures: set[str]) -> dict[str, list[str]]:
+    """Figures by what they are about, in the order in which a trial shows them."""
+    found = {
+        name: [] for name in ("speed", "stalls and counters", "resources", "toggles", "others")
+    }
+    for figure in sorted(figures):
+        found[_group(figure)].append(figure)
+    found["resources"].sort(key=lambda name: [*RESOURCES, name].index(name))
+    return found
+
+
+def _group(figure: str) -> str:
+    if figure.startswith("register."):
+        return "stalls and counters"
+    if figure.startswith("toggles"):
+        return "toggles"
+    if figure in (*RESOURCES, "memory_bits"):
+        return "resources"
+    speed = any(word in figure for word in ("cycles", "utilisation", "fmax"))
+    return "speed" if speed else "others"
 
 
 def _differs(rows: list[dict[str, Any]], name: str) -> bool:

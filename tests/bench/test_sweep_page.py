@@ -14,7 +14,14 @@ pytest.importorskip("plotly", reason="needs the extra [pictures]")
 
 
 def figures(config):
-    return {"cycles": 1024 // config.lanes, "lut": 10 * config.lanes + 3 * config.threshold}
+    return {
+        "cycles": 1024 // config.lanes,
+        "lut": 10 * config.lanes + 3 * config.threshold,
+        "register.wait_input": 77,
+        "toggles": 4321,
+        "toggles.core": 4000,
+        "error": 0.25,
+    }
 
 
 def mapped(config):
@@ -50,6 +57,13 @@ def test_the_page_needs_no_network(found) -> None:
     assert [row["trial"] for row in data["rows"] if row["front"]] == [
         t.number for t in found.front
     ]  # fmt: skip
+    assert data["groups"] == {
+        "speed": ["cycles"],
+        "stalls and counters": ["register.wait_input"],
+        "resources": ["lut"],
+        "toggles": ["toggles", "toggles.core"],
+        "others": ["error", "place"],
+    }
     assert "not few" in text
 
 
@@ -130,7 +144,19 @@ def test_the_page_works_in_a_browser(browser) -> None:
     head("lanes").click()
     assert first() in ("6", "7")
 
-    # A trial in full, with the log of what failed.
+    # A trial in full: figures in groups, a column for every stage.
+    next(row for row in all_of("#body tr.front")).click()
+    titles = ["configuration", "speed", "stalls and counters", "resources", "toggles", "others"]
+    assert [title.text for title in all_of("#trial h3")] == [*titles, "stages"]
+    groups = {
+        box.find_element("css selector", "h3").text: box.text
+        for box in all_of("#trial .columns > div")
+    }
+    assert "wait_input 77" in groups["stalls and counters"]
+    assert "toggles.core 4,000" in groups["toggles"]
+    assert groups["resources"].splitlines()[1].split() == ["estimate", "synthesise"]
+
+    # And with the log of what failed.
     next(row for row in all_of("#body tr") if "failed" in row.text).click()
     assert "RuntimeError: no </script> fits <16> lanes" in text("#trial")
 
