@@ -7,6 +7,7 @@ import numpy as np
 from ...models.nm.config import NmConfig
 from ..engine import Engine
 from .component import NmArray
+from .estimate import estimate
 from .workloads import WORKLOADS
 
 
@@ -62,4 +63,5 @@ ENGINE = Engine(
     cycles="a product: tiles * folds * max(rows, time to load the next weights), or tiles * steps "
     "* interleave; loads and stores beside it, a beat a cycle; exactly: "
     "thresher.models.nm.program_cycles.schedule",
+    estimate=estimate,
 )
