@@ -1,7 +1,5 @@
 """Cycles of training steps on the N:M array."""
 
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from ....models.nm.config import NmConfig
@@ -22,8 +20,10 @@ def step(config: NmConfig) -> dict[str, Any]:
 
     ``step_cycles``
         Of all passes; forward and backward products keep N of M weights.
-    ``gain``
-        Over the dense step on the same array.
+    ``macs_per_cycle``
+        Multiply-accumulates of the dense step over the cycles: those that pruning leaves out count.
+    ``gradient_share``
+        Of the cycles, of the gradient of weights and their update, which are dense always.
     ``streaming``
         The share of the cycles in which the array multiplies.
     ``beats``
@@ -31,22 +31,20 @@ def step(config: NmConfig) -> dict[str, Any]:
     ``bits_per_cycle``
         Those beats' bits over the cycles: what a memory must bring on average.
     """
-    sparse, dense = _step(config, True), _step(config, False)
-    beats = sparse.read + sparse.written
-    return {
-        "step_cycles": sparse.cycles,
-        "gain": dense.cycles / sparse.cycles,
-        "streaming": sparse.streaming / sparse.cycles,
-        "beats": beats,
-        "bits_per_cycle": beats * config.beat_bits / sparse.cycles,
-    }
-
-
-@lru_cache(maxsize=4)
-def _step(config: NmConfig, sparse: bool) -> Cost:
-    costs = [
-        choose(config, replace(layer, sparse=sparse), way, shortlist=2).cost
+    costs = {
+        (layer.name, way): choose(config, layer, way, shortlist=2).cost
         for layer in LAYERS
         for way in layer.passes
-    ]
-    return Cost(*map(sum, zip(*costs, strict=True)))
+    }
+    total = Cost(*map(sum, zip(*costs.values(), strict=True)))
+    gradient = sum(cost.cycles for (_, way), cost in costs.items() if way == "gradient")
+    work = sum(layer.macs * len(layer.passes) for layer in LAYERS)
+    beats = total.read + total.written
+    return {
+        "step_cycles": total.cycles,
+        "macs_per_cycle": work / total.cycles,
+        "gradient_share": gradient / total.cycles,
+        "streaming": total.streaming / total.cycles,
+        "beats": beats,
+        "bits_per_cycle": beats * config.beat_bits / total.cycles,
+    }
