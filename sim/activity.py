@@ -16,6 +16,7 @@ STEP_TIME = 5
 """Units of time from an edge of the clock to the next, in ``harness.cpp``."""
 _MODULE = re.compile(r"^module (\S+)\(.*?^endmodule", re.M | re.S)
 _REGISTER = re.compile(r"^  reg (?:signed )?(?:\[\d+:\d+\] )?(\S+?) ?(?:= .*)?;$", re.M)
+_INITIAL = re.compile(r"^  initial (\S+) +?= \d+'([hd])([0-9a-f]+);$", re.M)
 _INSTANCE = re.compile(r"^  (\w\S*) (?:#\(.*?\) )?(\S+) +\($", re.M)  # keywords are escaped
 _DURATION = re.compile(r"\(DURATION (\d+)\)")
 _TOKEN = re.compile(r"\((INSTANCE) (\S+)|\((\S+) \(T0 .*?\(TC (\d+)\)\)|([()])")
@@ -79,9 +80,10 @@ def activity(saif: Path, verilog: str) -> Activity:
         kind = "top"
         for part in path:
             kind = kinds.get(kind, {}).get(part, "")  # "": a memory
-        if register in registers.get(kind, ()):
+        if register in registers.get(kind, {}):
             name = ".".join((*path, register))
-            before = found.get(name, (0, 0))
+            # Verilator takes ones that are there from the start for changes from 0.
+            before = found.get(name, (-registers[kind][register], 0))
             found[name] = before[0] + toggles, before[1] + 1
     return Activity(_cycles(saif), found)
 
@@ -93,12 +95,16 @@ def _cycles(saif: Path) -> int:
     return -(-duration // (2 * STEP_TIME))
 
 
-def _modules(verilog: str) -> tuple[dict[str, set[str]], dict[str, dict[str, str]]]:
-    """By module: its registers, and the modules of its instances by their names."""
+def _modules(verilog: str) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, str]]]:
+    """By module: the ones in its registers' initial values, and the modules of its instances, all
+    by their names."""
     registers, kinds = {}, {}
     for module in _MODULE.finditer(verilog):
         name, body = module[1], module[0]
-        registers[name] = {_plain(found) for found in _REGISTER.findall(body)}
+        registers[name] = dict.fromkeys(map(_plain, _REGISTER.findall(body)), 0)
+        for register, base, digits in _INITIAL.findall(body):
+            value = int(digits, 16 if base == "h" else 10)
+            registers[name][_plain(register)] = value.bit_count()
         kinds[name] = {_plain(instance): kind for kind, instance in _INSTANCE.findall(body)}
     return registers, kinds
 

@@ -142,7 +142,8 @@ def simulate(
     cycles simulated and those expected.  ``verilog`` runs in place of the generated RTL, a
     mapped netlist for instance: a module ``top`` with the same ports, or what makes it of the
     component (Verilator only).  ``activity`` counts toggles of registers (Verilator only, the
-    generated RTL only, and without ``wave``); a run takes several times as long.
+    generated RTL only, and without ``wave``); the clock loop takes 8 times as long in runs of a
+    million cycles, 20 to 35 times in those of some thousand, which last milliseconds.
 
     Never raises for a wrong result: see :attr:`Report.holds`.  Raises
     :class:`ValueError` or :class:`KeyError` for names and values that do not exist.
