@@ -90,7 +90,7 @@ def test_shipped_sweeps_are_sweeps(name) -> None:
     sweep = said.sweep()
     assert said.engine == sweep.engine == name
     assert said.summary.strip().endswith(("?", "."))
-    assert sweep.stages[0].name == "estimate"
+    assert "estimate" in [stage.name for stage in sweep.stages]
     assert 10 <= len(sweep.found.configs) <= 1000
 
 
