@@ -10,7 +10,7 @@ from ...hdl.engine import ENGINES, Engine, engine
 from ...mapper.solve import METHODS, ORDERS, Budget
 from ...mapper.targets import TARGETS
 from ...models.config import EngineConfig, unknown
-from .tools import sources
+from .depends import sources
 
 
 def mapped() -> list[str]:
@@ -84,8 +84,9 @@ class Map:
         path = Path(self.model)
         content = path.read_bytes() if path.is_file() else self.model.encode()
         return cache.key(
-            "map", sources(), engine.name, config.model_dump_json(), content, repr(self)
-        )
+            "map", sources("models", "hdl", "mapper"), engine.name, config.model_dump_json(),
+            content, repr(self),
+        )  # fmt: skip
 
     def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
         """Cycles as scheduled and of each side, bytes moved in all and beyond the compulsory ones,

@@ -3,9 +3,9 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .estimate import Estimate
 from .formula import Condition
@@ -71,15 +71,22 @@ class _Search(_Part):
     kind: Literal["exhaustive", "random", "nsga2", "tpe"] = "exhaustive"
     trials: Annotated[int, Field(ge=1)] = 100
     seed: int = 0
-    batch: Annotated[int, Field(ge=1)] = 16
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """None: all at once by chance, 16 of a study."""
+
+    @model_validator(mode="after")
+    def _all(self) -> Self:
+        if self.kind == "exhaustive" and self.model_fields_set - {"kind"}:
+            raise ValueError("an exhaustive search has no settings; take random, nsga2 or tpe")
+        return self
 
     def made(self) -> Search:
         """The search."""
         if self.kind == "exhaustive":
             return Exhaustive()
         if self.kind == "random":
-            return Random(self.trials, self.seed)
-        return Study(self.trials, self.kind, self.seed, self.batch)
+            return Random(self.trials, self.seed, self.batch)
+        return Study(self.trials, self.kind, self.seed, self.batch or 16)
 
 
 class _Limits(_Part):

@@ -1,13 +1,16 @@
 """What can be found out about a configuration, the cheapest first."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ...hdl import cache
 from ...hdl.engine import Engine
 from ...models.config import EngineConfig
+from .depends import sources
 
 
 @runtime_checkable
@@ -56,7 +59,8 @@ class Measure:
     """``package.module:callable``, called with the configuration; returns figures by name."""
     gives: tuple[str, ...]
     version: str = ""
-    """To be changed whenever the function gives other figures."""
+    """To be changed with all else that its figures depend on, such as data and further modules: its
+    module's code and thresher's are looked at."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Given besides the configuration."""
     cheap: bool = False
@@ -76,10 +80,11 @@ class Measure:
         self.resolve()
 
     def key(self, engine: Engine[Any], config: EngineConfig) -> str:
-        """See :class:`Stage`; the function's code is not looked at, :attr:`version` is."""
+        """See :class:`Stage` and :attr:`version`."""
+        file = inspect.getsourcefile(importlib.import_module(self.function.partition(":")[0]))
         return cache.key(
-            "measure", self.function, self.version, repr(sorted(self.arguments.items())),
-            engine.name, config.model_dump_json(),
+            "measure", self.function, Path(file).read_bytes() if file else b"", self.version,
+            sources(), repr(sorted(self.arguments.items())), engine.name, config.model_dump_json(),
         )  # fmt: skip
 
     def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Sweeps: configurations through stages, the cheapest first, as far as each is worth it."""
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from ...hdl.engine import Engine, engine
 from ...models.config import EngineConfig, unknown
 from . import stages as _stages
 from . import table
+from .depends import sources, versions
 from .formula import Formula
 from .journal import Journal
 from .pareto import Direction, Objectives, dominated
@@ -65,9 +67,10 @@ class Sweep:
     """Configurations of an engine, what is to be found out of each, and what is good.
 
     After each stage those out of bounds are dropped, and, before a further stage, those that
-    another one dominates, by what is known of both after the same stage, and by more than ``slack``
-    of their value in one objective; where an objective is not known yet, nothing is dropped.  The
-    result does not depend on the executor, nor on the order in which results come.
+    another one dominates, by what is known of both after the same stage; where an objective is not
+    known yet, nothing is dominated.  Before the last stage figures may be inexact: ``slack`` is the
+    share of a bound, and of a dominated figure, by which they must miss it.  The result does not
+    depend on the executor, nor on the order in which results come.
 
     Raises :class:`ValueError` before anything runs: for unknown engines, fields, presets and
     figures, with the nearest that exist; for empty spaces; for constraints that exclude each
@@ -128,19 +131,25 @@ class Sweep:
         :class:`ValueError` as :meth:`.Journal.open`.
         """
         search, executor = search or Exhaustive(), executor or Here()
-        journal = Journal.open(None if folder is None else Path(folder), self._header(), resume)
+        header = self._header()
+        journal = Journal.open(None if folder is None else Path(folder), header, resume)
         trials: list[Trial] = []
         try:
             for batch in search.batches(self.found, self.goals, trials):
                 self._batch(batch, trials, executor, journal, seen)
         finally:
             journal.close()
-        return Outcome(self, tuple(trials), self.found.skipped, self._header())
+        made = {**header, "search": repr(search), "python": platform.python_version(),
+                "system": platform.platform()}  # fmt: skip
+        return Outcome(self, tuple(trials), self.found.skipped, made)
 
     def _header(self) -> dict[str, Any]:
+        """What must be the same for figures to go together."""
         return {
             "engine": self.engine,
             "version": metadata.version("thresher"),
+            "code": sources("models", "hdl", "sim", "mapper"),
+            "tools": versions(),
             "stages": [repr(stage) for stage in self.stages],
             "objectives": dict(self.objectives),
             "derived": {name: formula.text for name, formula in self.formulas.items()},
@@ -160,6 +169,7 @@ class Sweep:
         for depth, stage in enumerate(self.stages):
             if depth:
                 alive = self._worth(trials, alive, depth)
+            slack = self.slack if stage is not self.stages[-1] else 0.0
             for i, record in self._records(stage, trials, alive, executor, journal):
                 seen(trials[i], record)
                 trials[i] = self._with(trials[i], record)
@@ -167,7 +177,7 @@ class Sweep:
                 state: State = "done"
                 if trials[i].error:
                     state = "failed"
-                elif any(bound.met(trials[i].values) is False for bound in self.bounds):
+                elif any(bound.met(trials[i].values, slack) is False for bound in self.bounds):
                     state = "constrained"
                 trials[i] = replace(trials[i], state=state)
             alive = [i for i in alive if trials[i].state == "done"]

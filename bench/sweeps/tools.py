@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache as memoise
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,9 @@ from ...hdl.generate import Bus, describe_top
 from ...hdl.verilog import Rtlil, netlist
 from ...models.config import EngineConfig, unknown
 from ...sim.stalls import Kind
+from .depends import sources
 
 RESOURCES = tuple(Resources().to_json())
-
-
-@memoise
-def sources() -> str:
-    """A hash of all code that generators and golden models are made of."""
-    root = Path(__file__).parents[2]
-    files = [
-        path
-        for room in ("models", "hdl", "sim")
-        for path in sorted((root / room).rglob("*"))
-        if path.suffix in {".py", ".cpp", ".h", ".npz"}
-    ]
-    return cache.key(*(part for f in files for part in (str(f.relative_to(root)), f.read_bytes())))
 
 
 def rtl(engine: Engine[Any], config: EngineConfig, bus: Bus = "stream") -> str:

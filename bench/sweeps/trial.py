@@ -107,12 +107,14 @@ class Constraint:
                 f"constraint {text!r} is not of the form NAME <= NUMBER or NAME >= NUMBER"
             ) from None
 
-    def met(self, values: Mapping[str, Any]) -> bool | None:
-        """None where the figure is not known."""
+    def met(self, values: Mapping[str, Any], slack: float = 0.0) -> bool | None:
+        """Whether it holds, or is missed by no more than that share of the bound; None where the
+        figure is not known."""
         value = values.get(self.name)
         if value is None:
             return None
-        return value <= self.bound if self.relation == "<=" else value >= self.bound
+        over = value - self.bound if self.relation == "<=" else self.bound - value
+        return over <= slack * abs(self.bound)
 
     def __str__(self) -> str:
         return f"{self.name} {self.relation} {self.bound:g}"

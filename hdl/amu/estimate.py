@@ -13,6 +13,7 @@ from .stores import (
     Kept,
     Place,
     bias_words,
+    delays,
     fixed,
     table_words,
     threshold_words,
@@ -42,7 +43,9 @@ def estimate(config: AmuConfig) -> Mapping[str, float]:
     shape, found = Shape(config), features(config)
     bits = blocks = tables = 0
     if not shape.unrolled:
-        for kept, place in _placed(shape):
+        placed = _placed(shape)
+        tables = delays(shape, in_blocks=placed[0][1].blocks > 0)
+        for kept, place in placed:
             bits += kept.copies * kept.width * kept.depth
             blocks += kept.copies * place.blocks
             tables += kept.copies * place.tables
@@ -96,7 +99,7 @@ def _folded(shape: Shape) -> dict[str, float]:
     levels, serial = c.levels, shape.serial
     loaded = c.contents == "loaded"
     compared = lanes * c.input_bits * (1 if serial else levels)
-    later = 0 if serial else levels * (levels - 1) // 2
+    later = 0 if serial else min(levels * (levels - 1) // 2, 3)  # longer ones: stores.delays
     address = (shape.groups * shape.folds).bit_length() + levels
     places = list(_placed(shape))
     in_logic = [(k, p) for k, p in places if not p.blocks]
@@ -120,12 +123,12 @@ def _folded(shape: Shape) -> dict[str, float]:
 
 
 def _placed(shape: Shape) -> list[tuple[Kept, Place]]:
-    """The memories of an engine that is not unrolled."""
+    """The memories of an engine that is not unrolled, tables first."""
     place = written if shape.config.contents == "loaded" else fixed
     contents = table_words(shape), *threshold_words(shape), bias_words(shape)
     return [
-        *((kept, place(kept.width, kept.depth)) for kept in contents),
-        *((kept, written(kept.width, kept.depth)) for kept in waiting_words(shape)),
+        *((kept, place(kept)) for kept in contents),
+        *((kept, written(kept)) for kept in waiting_words(shape)),
     ]
 
 

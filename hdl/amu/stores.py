@@ -21,6 +21,8 @@ class Kept(NamedTuple):
     copies: int
     width: int
     depth: int
+    parts: int = 1
+    """That are written each by itself."""
 
 
 class Place(NamedTuple):
@@ -35,35 +37,34 @@ class Place(NamedTuple):
 
 
 @lru_cache(1 << 16)
-def written(width: int, depth: int) -> Place:
+def written(kept: Kept) -> Place:
     """Of a memory that is written: where it costs least, by Yosys' costs of blocks and tables and
     half a bit for a multiplexer's input; a single word is a register."""
-    if depth == 1:
+    if kept.depth == 1:
         return Place()
     found = []
-    for cost, shapes in ((_BLOCK_COST, _BLOCKS), (_TABLE_COST, _TABLES)):
-        for words, bits in shapes:
-            banks, across = -(-depth // words), -(-width // bits)
-            found.append((cost * banks * across + width * (banks - 1) / 2, cost, banks, across))
-    _, cost, banks, across = min(found)
-    if cost == _BLOCK_COST:
-        return Place(blocks=banks * across, banks=banks)
-    return Place(tables=4 * banks * across, banks=banks)
+    for words, bits in _BLOCKS:
+        banks, across = -(-kept.depth // words), -(-kept.width // bits)
+        found.append((_BLOCK_COST * banks * across, banks, Place(banks * across, 0, banks)))
+    for words, bits in _TABLES:  # a table has bits of one part only
+        banks, across = -(-kept.depth // words), kept.parts * -(-kept.width // kept.parts // bits)
+        found.append((_TABLE_COST * banks * across, banks, Place(0, 4 * banks * across, banks)))
+    return min(found, key=lambda each: each[0] + kept.width * (each[1] - 1) / 2)[2]
 
 
 @lru_cache(1 << 16)
-def fixed(width: int, depth: int) -> Place:
+def fixed(kept: Kept) -> Place:
     """Of a memory with fixed contents: blocks or logic, by its depth alone."""
-    if depth < BLOCK_DEPTH:
+    if kept.depth < BLOCK_DEPTH:
         return Place()
-    return Place(blocks=min(-(-depth // d) * -(-width // w) for d, w in _BLOCKS))
+    return Place(blocks=min(-(-kept.depth // d) * -(-kept.width // w) for d, w in _BLOCKS))
 
 
 def table_words(shape: Shape) -> Kept:
     """Of the tables."""
     c = shape.config
     words = shape.folds * shape.groups * shape.prototypes
-    return Kept(c.parallel_codebooks, c.parallel_outputs * c.table_bits, words)
+    return Kept(c.parallel_codebooks, c.parallel_outputs * c.table_bits, words, shape.parts)
 
 
 def threshold_words(shape: Shape) -> Iterator[Kept]:
@@ -79,7 +80,8 @@ def threshold_words(shape: Shape) -> Iterator[Kept]:
 
 def bias_words(shape: Shape) -> Kept:
     """Of the biases."""
-    return Kept(1, shape.config.parallel_outputs * shape.config.bias_bits, shape.folds)
+    width = shape.config.parallel_outputs * shape.config.bias_bits
+    return Kept(1, width, shape.folds, shape.parts)
 
 
 def waiting_words(shape: Shape) -> Iterator[Kept]:
@@ -87,3 +89,25 @@ def waiting_words(shape: Shape) -> Iterator[Kept]:
     if shape.folds > 1:
         width = shape.config.parallel_codebooks * shape.config.levels
         yield Kept(1, width, 2 << (shape.groups - 1).bit_length())
+
+
+def delays(shape: Shape, in_blocks: bool) -> int:
+    """Tables that are shift registers, of three bits or more: inputs that wait for their level
+    (:class:`.descent.Pipelined`), and what an adder tree of odd numbers passes on, from the
+    registers behind the tables, one fewer where those are ``in_blocks``."""
+    c = shape.config
+    waiting = 0 if shape.serial else c.parallel_codebooks * c.input_bits * max(c.levels - 3, 0)
+    left, bits, run, passed = (
+        c.parallel_codebooks,
+        c.table_bits,
+        shape.buffered + (not in_blocks),
+        0,
+    )
+    for _ in range(shape.depth):
+        if left % 2:
+            run += 1
+        else:
+            passed += bits * (run >= 3)
+            bits, run = bits + 1, 1
+        left -= left // 2
+    return waiting + (passed + bits * (run >= 3)) * c.parallel_outputs

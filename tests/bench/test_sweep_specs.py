@@ -68,6 +68,7 @@ def test_a_file_is_the_sweep_that_it_says(tmp_path) -> None:
         ("samples", "sample", "did you mean samples"),
         ('"min", area', '"least", area', "objectives.cycles"),
         ("trials = 4", "trials = 0", "search.trials: Input should be greater"),
+        ('"random"', '"exhaustive"', "an exhaustive search has no settings"),
         ("lanes = [", "lane = [", "did you mean lanes"),
         ("100 * dsp", "100 * dps", "did you mean dsp"),
         ("100 * dsp", "open('x')", "is none of them"),

@@ -10,6 +10,7 @@ from thresher.bench.sweeps.space import Space
 from thresher.bench.sweeps.stages import Measure
 from thresher.bench.sweeps.sweep import Sweep
 from thresher.bench.sweeps.task import Here, Lost
+from thresher.hdl.engine import engine
 
 SPACE = Space({"lanes": [4, 8, 16], "threshold": [0, 1, 2]}, presets=("small",))
 CALLS: list[tuple[int, int]] = []
@@ -70,11 +71,30 @@ def test_slack_and_constraints() -> None:
     assert {t.config.lanes for t in bounded if t.state == "constrained"} == {16}
 
 
+@pytest.mark.parametrize(("slack", "seen"), [(0.0, {4}), (0.15, {4, 16})])
+def test_bounds_are_exact_after_the_last_stage_alone(slack, seen) -> None:
+    # 16 lanes: 160 by the estimate, 144 by synthesis.
+    for bound, done in (("lut <= 145", seen - {8}), ("lut <= 140", {4})):
+        found = sweep(slack=slack, constraints=[bound]).run()
+        assert {t.config.lanes for t in found if len(t.records) == 2} - {8} == seen
+        assert {t.config.lanes for t in found if t.state == "done"} == done
+
+
 def test_results_are_kept_for_all_sweeps() -> None:
     sweep().run()
     again = sweep().run()
     cached = [r.cached for t in again for r in t.records if r.stage == "synthesise" and not r.error]
     assert cached == [True, True]
+
+
+def test_what_a_function_gives_is_forgotten_with_its_code(monkeypatch, tmp_path) -> None:
+    chosen = engine("sparse_lstm")
+    monkeypatch.syspath_prepend(tmp_path)
+    stage, keys = Measure("m", "forgotten:f", ("lut",)), []
+    for value in (1, 2, 2):
+        (tmp_path / "forgotten.py").write_text(f"def f(config):\n    return {{'lut': {value}}}\n")
+        keys.append(stage.key(chosen, chosen.config()))
+    assert keys[0] != keys[1] == keys[2]
 
 
 class Unlucky(Here):
@@ -102,7 +122,7 @@ def test_a_lost_worker_costs_an_attempt() -> None:
     assert {r.attempts for t in found for r in t.records if r.stage == "synthesise"} == {2}
 
 
-def test_interrupted_sweeps_go_on(tmp_path) -> None:
+def test_interrupted_sweeps_go_on(monkeypatch, tmp_path) -> None:
     expected = [t.to_json() for t in sweep().run(folder=tmp_path / "whole").front]
     with pytest.raises(KeyboardInterrupt):
         sweep().run(executor=Unlucky(1), folder=tmp_path / "cut")
@@ -121,6 +141,9 @@ def test_interrupted_sweeps_go_on(tmp_path) -> None:
     assert len([json.loads(line) for line in lines]) == 1 + 3
     with pytest.raises(ValueError, match="is of another sweep: objectives differ"):
         sweep(objectives={"cycles": "min"}).run(folder=tmp_path / "cut", resume=True)
+    monkeypatch.setattr("thresher.bench.sweeps.sweep.versions", lambda: {"pyosys": "0"})
+    with pytest.raises(ValueError, match="is of another sweep: tools differ"):
+        sweep().run(folder=tmp_path / "cut", resume=True)
 
 
 def test_random_search_is_reproducible() -> None:

@@ -12,7 +12,7 @@ from thresher.hdl.amu.cycles import timing
 from thresher.hdl.amu.engine import ENGINE, random_config
 from thresher.hdl.amu.estimate import estimate, features, samples
 from thresher.hdl.amu.shape import Shape
-from thresher.hdl.amu.stores import Place, written
+from thresher.hdl.amu.stores import Kept, Place, written
 from thresher.models.amu.config import AmuConfig
 from thresher.sim import simulate
 
@@ -66,13 +66,14 @@ def test_area_is_near_what_yosys_counts(fields: Counts, counts: Counts) -> None:
 
 
 def test_where_memories_go() -> None:
-    assert written(72, 1) == Place()
-    assert written(6, 32) == Place(tables=4)
-    assert written(3, 64) == Place(tables=4)
-    assert written(64, 64).tables == 88
-    assert written(64, 144) == Place(blocks=2)
-    assert written(16, 140).blocks == 1
-    assert written(4, 14_208).blocks == 4
+    assert written(Kept(1, 72, 1)) == Place()
+    assert written(Kept(1, 6, 32)) == Place(tables=4)
+    assert written(Kept(1, 3, 64)) == Place(tables=4)
+    assert written(Kept(1, 64, 64)).tables == 88
+    assert written(Kept(1, 64, 64, parts=16)).tables == 128
+    assert written(Kept(1, 64, 144)) == Place(blocks=2)
+    assert written(Kept(1, 16, 140)).blocks == 1
+    assert written(Kept(1, 4, 14_208)).blocks == 4
 
 
 def test_cycles_are_those_of_the_default_workload() -> None:

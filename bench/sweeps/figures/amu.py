@@ -14,12 +14,11 @@ from ....models.amu.convert import Choice, convert
 from ....models.amu.operations import Lookup
 from ....models.reram.training.digits import Split, batches, fit, splits
 from ....models.threads import one_thread
+from ..depends import sources
 
 NETWORKS = 3
 """Trained from as many random beginnings; figures are their means."""
 EPOCHS, RATE = 40, 0.02
-VERSION = "1"
-"""To be changed whenever figures change, in sweeps' files too: what was learnt is kept by it."""
 
 
 def digits(config: AmuConfig) -> dict[str, float]:
@@ -47,7 +46,7 @@ def digits(config: AmuConfig) -> dict[str, float]:
         means = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
         (entry / "found.json").write_text(json.dumps(means), encoding="utf-8")
 
-    place = cache.get(cache.key("digits by lookup", VERSION, json.dumps(matters)), make)
+    place = cache.get(cache.key("digits by lookup", sources("models"), json.dumps(matters)), make)
     return json.loads((place / "found.json").read_text(encoding="utf-8"))
 
 

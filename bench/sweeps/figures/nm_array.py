@@ -32,7 +32,7 @@ def step(config: NmConfig) -> dict[str, Any]:
         Those beats' bits over the cycles: what a memory must bring on average.
     """
     costs = {
-        (layer.name, way): choose(config, layer, way, shortlist=2).cost
+        (layer.name, way): choose(config, layer, way).cost
         for layer in LAYERS
         for way in layer.passes
     }
