@@ -57,7 +57,8 @@ def sweep(
             workers.close()
         job.say("report")
         files = write(found, folder, spec.stem, said.summary)
-    states = {state: sum(t.state == state for t in found) for state in {t.state for t in found}}
+    states = {state: sum(t.state == state for t in found)
+              for state in sorted({t.state for t in found})}  # fmt: skip
     fields = _telling([name for name in wanted.space.fields if name not in wanted.space.fixed],
                       [t.config.model_dump() for t in found.front])  # fmt: skip
     figures = list(wanted.objectives)
@@ -66,7 +67,7 @@ def sweep(
          *(cell(t.values[name]) for name in figures)]
         for t in found.front
     ]  # fmt: skip
-    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    counted = ", ".join(f"{count} {state}" for state, count in states.items())
     skipped = sum(found.skipped.values())
     data = {
         "engine": wanted.engine,

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..models.data import MissingData
+from ._sweep_execution import empty_cache
 from .report import Bar, Progress, Row
 from .sweeps import spec
 from .sweeps.local import Local
@@ -15,7 +16,8 @@ MINUTES = 15
 
 
 def example_rows(quick: bool, progress: Progress, pictures: Path | None) -> Iterator[Row]:
-    """Each as it is shipped, with what it finds; their reports go to ``pictures``."""
+    """Each as it is shipped, with an empty cache, and what it finds; their reports go to
+    ``pictures``."""
     for path in spec.shipped().values():
         what = f"{path.stem}.toml: minutes [min]"
         if quick:
@@ -24,7 +26,7 @@ def example_rows(quick: bool, progress: Progress, pictures: Path | None) -> Iter
         said = spec.read(path)
         sweep = said.sweep()
         progress(f"{path.name}: {len(sweep.found.configs)} candidates")
-        with TemporaryDirectory() as scratch:
+        with empty_cache(), TemporaryDirectory() as scratch:
             workers, start = Local(), time.monotonic()
             try:
                 found = sweep.run(said.search.made(), workers, folder=scratch)
