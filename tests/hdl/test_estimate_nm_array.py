@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from math import isfinite
-from time import process_time
 
 import numpy as np
 import pytest
@@ -92,11 +91,3 @@ def test_figures_are_finite_and_positive() -> None:
         told = ENGINE.estimate(config) if ENGINE.estimate else {}
         assert {"cycles", "lut", "ff", "dsp", "memory_bits"} <= told.keys()
         assert all(isfinite(value) and value > 0 for value in told.values())
-
-
-def test_a_thousand_estimates_take_no_second() -> None:
-    configs = samples(np.random.default_rng(2), 18) * 10
-    start = process_time()
-    for config in configs:
-        estimate(config)
-    assert process_time() - start < 0.18
