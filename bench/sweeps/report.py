@@ -83,7 +83,7 @@ def _skipped(found: Outcome) -> str:
         f"<tr><td>{escape(reason)}</td><td>{count:,}</td></tr>"
         for reason, count in sorted(found.skipped.items(), key=lambda item: -item[1])
     )
-    return f"<h2>Skipped</h2><section><table>{lines}</table></section>"
+    return f'<h2>Skipped</h2><section><table class="reasons">{lines}</table></section>'
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

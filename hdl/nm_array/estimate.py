@@ -2,6 +2,7 @@
 ``python -m thresher.bench.sweeps.fit nm_array``."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -84,16 +85,17 @@ def estimate(config: NmConfig) -> Mapping[str, float]:
 
 
 def samples(random: np.random.Generator, count: int) -> list[NmConfig]:
-    """Integer arrays of memories of the same bits, to fit and to judge by: small ones, as synthesis
-    of large ones takes long, and at most so many as there are."""
-    ratios = [(1, 1), (1, 4), (2, 4), (1, 8), (2, 8), (4, 8)]
-    every = [
-        NmConfig(
-            rows=rows, columns=columns, kept=kept, group=group, format="int8", add_stages=1,
-            left_depth=1024 // group, right_depth=256 // kept, sums_depth=256,
-            port_words=min(8, group * rows // kept) // group,
-        )
-        for rows, columns in ((4, 8), (8, 8), (4, 16))
-        for kept, group in ratios
-    ]  # fmt: skip
-    return [every[i] for i in random.permutation(len(every))[:count]]
+    """Integer arrays of all ratios: small ones, as synthesis of large ones takes long."""
+    found = []
+    while len(found) < count:
+        rows, columns = (int(n) for n in random.choice([(4, 8), (8, 4), (8, 8), (4, 16)]))
+        kept, group = random.choice([(1, 1), (1, 4), (2, 4), (1, 8), (2, 8), (4, 8)])
+        left, right, sums = random.integers((512, 128, 128), (2049, 513, 513))
+        fields = {
+            "rows": rows, "columns": columns, "kept": kept, "group": group, "format": "int8",
+            "add_stages": 1, "left_depth": left // group, "right_depth": right // kept,
+            "sums_depth": sums, "port_words": min(8, group * rows // kept) // group,
+        }  # fmt: skip
+        with suppress(ValueError):  # fewer columns than a group
+            found.append(NmConfig.model_validate(fields))
+    return found

@@ -35,7 +35,7 @@ def found(tmp_path_factory) -> Outcome:
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("THRESHER_CACHE", str(tmp_path_factory.mktemp("cache")))
     space = Space({"lanes": [4, 8, 16, 32], "threshold": [0, 2, 64]}, presets=("small",),
-                  when={"few": lambda c: c["threshold"] < 64})  # fmt: skip
+                  when={"few" + " of many" * 50: lambda c: c["threshold"] < 64})  # fmt: skip
     stages = (
         Measure("estimate", f"{__name__}:figures", ("cycles", "lut"), cheap=True),
         Measure("synthesise", f"{__name__}:mapped", ("lut",)),
@@ -117,6 +117,9 @@ def test_the_page_works_in_a_browser(browser) -> None:
     assert len(all_of("#parallel .parcoords-line-layers, #parallel canvas")) > 0
     assert len(all_of("#body tr")) == 8
     assert len(all_of("#body tr.front")) == 3
+
+    # Long reasons and provenance do not widen the page.
+    assert browser.execute_script("return document.body.scrollWidth <= innerWidth")
 
     # Hover: what plotly shows beside the point.
     browser.execute_script("Plotly.Fx.hover('scatter', [{curveNumber: 0, pointNumber: 0}])")
