@@ -6,27 +6,26 @@ The exit status is 0 only on success; an error is one paragraph on standard erro
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import RenderableType
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from .cli_fpga import build, results, synth
 from .cli_map import map as map_network
+from .cli_montecarlo import montecarlo
 from .cli_sweep import sweep
-from .console import Answer, Configured, Screen, cell, complain, records, table, verb
+from .console import Answer, Configured, Depth, Screen, cell, complain, records, table, verb
 
 # Each verb imports what it needs when it runs, so that --help does not wait for PyTorch.
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
     from .bench.report import Row
-    from .fpga.synth import Report
-    from .models.error_rates import Point
 
 app = typer.Typer(
     name="thresher",
@@ -36,11 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Bus = Literal["axi", "stream"]
 Wrapper = Literal["axi", "lite", "uart", "stream"]
-Depth = Annotated[
-    int, typer.Option(min=2, help="Words in the queue of each stream, where it has one.")
-]
 Stall = Literal["none", "random", "alternate"]
 
 
@@ -236,91 +231,8 @@ def describe(
     return Answer(data, view)
 
 
-@verb(app)
-def synth(
-    screen: Screen,
-    configured: Configured,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="DEVICE",
-            help="ecp5-25k, -45k, -85k, ice40-up5k, -hx8k, gowin-9k, xc7 or xcup.",
-        ),
-    ],
-    bus: Annotated[Bus, typer.Option(help="The bare streams, or with AXI around them.")] = "stream",
-    seed: Annotated[int, typer.Option(min=1, help="Of place and route.")] = 1,
-    seeds: Annotated[int, typer.Option(min=1, help="Layouts, of which the fastest counts.")] = 1,
-    mhz: Annotated[float, typer.Option(min=1, help="What place and route strives for.")] = 200,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a tool may take.")] = 1800,
-) -> Answer:
-    """Say what an engine costs on a device, how fast it runs there, and what limits it."""
-    engine, config = configured
-    from .fpga.devices import device as find
-    from .fpga.synth import synth as run
-
-    target = find(device)
-    with screen.working(f"{engine.name} on {device}") as job:
-        report = run(
-            engine,
-            config,
-            target,
-            bus=bus,
-            seed=seed,
-            seeds=seeds,
-            mhz=mhz,
-            timeout=timeout,
-            progress=job.say,
-        )
-    return Answer(report.to_json(), list(_synthesised(report)))
-
-
-@verb(app)
-def build(
-    screen: Screen,
-    configured: Configured,
-    board: Annotated[
-        str,
-        typer.Option(
-            metavar="BOARD",
-            help="Any of amaranth-boards: ulx3s, icebreaker, orangecrab, arty_a7, ...",
-        ),
-    ],
-    directory: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
-    ] = Path(),
-    baud: Annotated[
-        int | None, typer.Option(min=1, help="Of the serial line; by default up to 1,000,000.")
-    ] = None,
-    uart: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RX,TX", help="The serial line's pins: package pins or CONNECTOR:PIN."
-        ),
-    ] = None,
-    depth: Depth = 512,
-    seed: Annotated[int, typer.Option(min=1, help="Of place and route.")] = 1,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a tool may take.")] = 1800,
-) -> Answer:
-    """Put an engine behind a board's serial line: a bitstream, or a vendor's project."""
-    engine, config = configured
-    from .fpga.build import build as run
-
-    with screen.working(f"{engine.name} on {board}") as job:
-        built = run(
-            engine,
-            config,
-            board,
-            directory,
-            baud=baud,
-            uart=uart,
-            depth=depth,
-            seed=seed,
-            timeout=timeout,
-            say=job.say,
-        )
-    data = built.to_json()
-    rows = [[key, cell(value)] for key, value in data.items() if value is not None]
-    return Answer(data, [table(("", engine.name), rows)])
+for _verb in (synth, build, map_network, sweep, montecarlo, results):
+    verb(app)(_verb)
 
 
 @verb(app)
@@ -357,120 +269,6 @@ def bench(
     return Answer(result.to_json(), [table(columns, rows, name)], failure if failing else "")
 
 
-verb(app)(map_network)
-verb(app)(sweep)
-
-
-@verb(app)
-def montecarlo(
-    screen: Screen,
-    decoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which; without it, lists them.")
-    ] = None,
-    code: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="FAMILY-n-k[-OPTION], the family such as polar or bch."),
-    ] = "polar-128-105-crc11",
-    ebn0: Annotated[
-        str, typer.Option(metavar="DB[,DB...]", help="Eb/N0, of information bits alone.")
-    ] = "4.0,4.5,5.0",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the decoder; repeatable."),
-    ] = None,
-    llr_bits: Annotated[int, typer.Option(help="Bits of a quantised LLR.")] = 5,
-    step: Annotated[float, typer.Option(help="Of the quantiser, the signal being 1.")] = 0.1,
-    unquantised: Annotated[bool, typer.Option("--float", help="Do not quantise.")] = False,
-    errors: Annotated[int, typer.Option(min=1, help="Frame errors to stop at.")] = 300,
-    frames: Annotated[
-        int | None,
-        typer.Option(min=1, help="Most frames: 10 million, or the million of an estimate."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of words and noise.")] = 0,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep counts there, and go on from those there are."),
-    ] = None,
-    estimate: Annotated[
-        str | None, typer.Option(help="Do not count, but estimate: stratified or noise-only.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-) -> Answer:
-    """Count a decoder's frame errors and what it takes, over Eb/N0."""
-    from dataclasses import asdict
-
-    from .models.codes.channel import Quantiser
-    from .models.decoders import build, describe, kind
-    from .models.error_rates import error_rates
-
-    if decoder is None:
-        found = describe()
-        view = [records("decoders", found, "name", "summary", "estimates")]
-        columns = ("name", "value", "description")
-        view += [records(f"{one['name']} --set", one["options"], *columns) for one in found]
-        return Answer({"decoders": found}, view)
-    built = build(decoder, code, settings or (), device)
-    quantiser = None if unquantised else Quantiser(llr_bits, step)
-    points = []
-    with screen.working(f"{decoder}, {code}") as job:
-        for point in error_rates(
-            built,
-            _numbers("--ebn0", ebn0),
-            estimator=kind(decoder).estimator(estimate) if estimate else None,
-            quantiser=quantiser,
-            errors=errors,
-            frames=frames,
-            seed=seed,
-            state=state,
-            progress=job.share,
-        ):
-            points.append(point)
-            screen.note(f"{point.ebn0:g} dB: FER {point.fer:.3g}")
-    data = {
-        "code": built.code.name,
-        "decoder": str(built),
-        "quantiser": None if quantiser is None else asdict(quantiser),
-        "estimate": estimate,
-        "seed": seed,
-        "points": [asdict(point) for point in points],
-    }
-    return Answer(data, list(_error_rates(f"{built}, {built.code.name}", points)))
-
-
-@verb(app)
-def results(
-    screen: Screen,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the page.")
-    ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Fail where it differs from this page by over 5 %."),
-    ] = None,
-    engine: Annotated[
-        list[str] | None, typer.Option(help="Only engines of this name; repeatable.")
-    ] = None,
-    preset: Annotated[
-        list[str] | None, typer.Option(help="Only presets of this name; repeatable.")
-    ] = None,
-) -> Answer:
-    """Measure what every engine and preset costs: resources, Fmax, cycles."""
-    from dataclasses import asdict
-
-    from .fpga.results import Results, changes, measure
-
-    published = Results.parse(check.read_text(encoding="utf-8")) if check else None
-    with screen.working("results") as job:
-        found = measure(engine or (), preset or (), progress=job.say)
-    page = found.markdown()
-    if output:
-        output.write_text(page, encoding="utf-8")
-    different = changes(published, found) if published else []
-    data = {**asdict(found), "changes": different}
-    failure = f"{check} is not what was measured: {'; '.join(different)}" if different else ""
-    return Answer(data, [Text(page)], failure)
-
-
 @verb(app)
 def cache(
     screen: Screen,
@@ -501,64 +299,6 @@ def _mapper(name: str) -> Callable[["Component"], str]:
 
     target = device(name)
     return lambda component: simulation_verilog(synthesise(component, target))
-
-
-def _synthesised(report: "Report") -> Iterator[RenderableType]:
-    path, layout = report.critical_path, report.layout
-    yield Text(f"{report.engine} on {report.device.name}: {report.device.part}; out of context")
-    yield table(("resource", "used", "there", "share", "in"), report.rows())
-    if layout is None or path is None:
-        yield Text("no Fmax: this device is laid out by its vendor's tools alone")
-    else:
-        sites = layout.utilisation.items()
-        yield table(("site", "placed", "there"), [[name, *map(str, both)] for name, both in sites])
-        if path.steps:
-            yield Text(
-                f"Fmax {report.fmax_mhz:.1f} MHz (seed {layout.seed}): {path.nanoseconds:.2f} ns, "
-                f"{path.spent('routing'):.2f} ns of them routing, {path.levels} levels of logic"
-            )
-            rows = [[*words, f"{ns:.2f}"] for *words, ns in path.condensed()]
-            yield table(("critical path", "through", "source", "ns"), rows)
-    when = "earlier, now from the cache" if report.cached else "now"
-    yield Text(f"the tools took {report.seconds:.1f} s, {when}")
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"{option} {text!r} is not numbers with commas between, as 4,4.5"
-        ) from None
-
-
-def _error_rates(title: str, points: Sequence["Point"]) -> Iterator[RenderableType]:
-    columns = ("dB", "frames", "errors", "FER", "95 %", "undetected", "abandoned")
-    rows = [
-        [
-            f"{point.ebn0:g}",
-            cell(point.frames),
-            cell(point.errors),
-            _rate(point.fer),
-            f"{_rate(point.low)} to {_rate(point.high)}",
-            _rate(point.undetected),
-            _rate(point.abandoned),
-        ]
-        for point in points
-    ]
-    yield table(columns, rows, title)
-    columns = ("dB", "cost", "average", "99.9 %", "worst")
-    rows = [
-        [f"{point.ebn0:g}", name, *(cell(of.get(k)) for k in ("average", "quantile", "worst"))]
-        for point in points
-        for name, of in point.costs.items()
-    ]
-    if rows:
-        yield table(columns, rows)
-
-
-def _rate(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate:.3g}"
 
 
 def _figure(row: "Row") -> Text:

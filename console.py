@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from .hdl.engine import Engine
     from .models.config import EngineConfig
 
+Depth = Annotated[
+    int, typer.Option(min=2, help="Words in the queue of each stream, where it has one.")
+]
+
 
 class Configured(NamedTuple):
     """An engine and its configuration, as ENGINE, --preset, --config and --set name them.
