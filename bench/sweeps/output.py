@@ -73,6 +73,9 @@ def draw(found: Outcome, stem: Path, title: str) -> list[Path]:
             axes.plot(*points.T, f"D{line}", ms=6, color="#c2410c", label="front")
         axes.set_xlabel(x)
         axes.set_ylabel(y)
+        axes.locator_params(axis="x", nbins=6)  # numbers of six digits lie side by side
+        for along, values in ((axes.set_xscale, x), (axes.set_yscale, y)):
+            _spread(along, [t.values.get(values) for t in found])
         axes.grid(alpha=0.3)
     handles: dict[str, Any] = {}
     for axes in figure.axes:
@@ -88,6 +91,13 @@ def draw(found: Outcome, stem: Path, title: str) -> list[Path]:
             figure.savefig(path, metadata=metadata, dpi=150)
         written.append(path)
     return written
+
+
+def _spread(scale: Callable[[str], None], values: list[Any]) -> None:
+    """Logarithms where the largest is 30 times the least, as of error rates."""
+    known = [v for v in values if v is not None]
+    if known and min(known) > 0 and max(known) > 30 * min(known):
+        scale("log")
 
 
 def _points(found: Outcome, x: str, y: str, chosen: Callable[[Any], bool]) -> np.ndarray:

@@ -16,12 +16,21 @@ const show = v => v === null || v === undefined ? "" : typeof v === "number"
   ? (Number.isInteger(v) ? v.toLocaleString("en") : Number(v.toPrecision(5)).toString()) : String(v);
 const plain = c => c.replace(/^config\./, "");
 
+/* Logarithms where the largest is 30 times the least, as of error rates. */
+function spread(column) {
+  const known = rows.map(r => r[column]).filter(v => typeof v === "number");
+  const least = known.reduce((a, b) => Math.min(a, b), Infinity);
+  return least > 0 && known.reduce((a, b) => Math.max(a, b), 0) > 30 * least;
+}
+
 function axis(id, start) {
-  const select = document.getElementById(id);
+  const select = document.getElementById(id), log = document.getElementById(`log${id}`);
   for (const c of numeric) select.append(make("option", { value: c, textContent: plain(c) }));
   if (numeric.includes(start)) select.value = start;
-  select.addEventListener("change", scatter);
-  return select;
+  const suit = () => { log.checked = spread(select.value); };
+  select.addEventListener("change", () => { suit(); scatter(); });
+  log.addEventListener("change", scatter);
+  suit();
 }
 
 function scatter() {
@@ -158,7 +167,6 @@ function draw() { scatter(); parallel(); table(); }
 
 axis("x", data.objectives[0]);
 axis("y", data.objectives[1] ?? data.objectives[0]);
-for (const id of ["logx", "logy"]) document.getElementById(id).addEventListener("change", scatter);
 filters();
 draw();
 document.getElementById("scatter").on("plotly_click", event => choose(event.points[0].customdata));

@@ -21,6 +21,7 @@ def figures(config):
         "toggles": 4321,
         "toggles.core": 4000,
         "error": 0.25,
+        "wide": 10.0**-config.lanes,
     }
 
 
@@ -62,7 +63,7 @@ def test_the_page_needs_no_network(found) -> None:
         "stalls and counters": ["register.wait_input"],
         "resources": ["lut"],
         "toggles": ["toggles", "toggles.core"],
-        "others": ["error", "place"],
+        "others": ["error", "place", "wide"],
     }
     assert "not few" in text
 
@@ -166,3 +167,14 @@ def test_the_page_works_in_a_browser(browser) -> None:
     # Another axis.
     browser.find_element("css selector", '#x option[value="config.lanes"]').click()
     assert text("#scatter .xtitle") == "lanes"
+
+    # Logarithms where figures spread, and where they are asked for.
+    log = browser.find_element("css selector", "#logx")
+    assert not log.is_selected()
+    browser.find_element("css selector", '#x option[value="wide"]').click()
+    assert log.is_selected()
+    log.click()
+    axis = "return document.getElementById('scatter').layout.xaxis.type"
+    assert browser.execute_script(axis) == "linear"
+    log.click()
+    assert browser.execute_script(axis) == "log"
