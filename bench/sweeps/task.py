@@ -95,12 +95,12 @@ def perform(task: Task) -> StageRecord:
     stage raises; then nothing is kept.
     """
     name, ran = task.stage.name, False
-    chosen = engine(task.engine)
+    chosen, start = engine(task.engine), time.monotonic()
     key = cache.key("sweep", name, task.stage.key(chosen, task.config))
 
     def make(entry: Path) -> None:
         nonlocal ran
-        ran, start = True, time.monotonic()
+        ran = True
         values: dict[str, Any] = dict(task.stage.run(chosen, task.config))
         found = {"values": values, "seconds": time.monotonic() - start}
         (entry / "result.json").write_text(json.dumps(found), encoding="utf-8")

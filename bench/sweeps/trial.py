@@ -24,7 +24,7 @@ class StageRecord:
     values: Mapping[str, Any]
     """Figures by name: what objectives and constraints are made of, and others."""
     seconds: float
-    """That the stage's own work took when it was done."""
+    """That generation and tools took when it was done."""
     cached: bool = False
     attempts: int = 1
     error: str = ""
