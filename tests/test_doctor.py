@@ -1,6 +1,9 @@
 """The doctor finds what is there and says how to get what is not."""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from thresher import doctor
@@ -27,6 +30,17 @@ def test_every_tool_says_what_for_and_how_to_get_it(examination):
         assert tool.get or tool.name == "python", tool.name
         assert tool.found or not tool.version, tool.name
     assert json.loads(json.dumps(examination.to_json()))["ok"] is True
+
+
+def test_every_extra_is_looked_for_by_its_name(examination):
+    said = (Path(doctor.__file__).parent / "pyproject.toml").read_text()
+    extras = tomllib.loads(said)["project"]["optional-dependencies"]
+    tools = {tool.name: tool for tool in examination.tools}
+    for extra, packages in extras.items():
+        for package in packages if extra != "dev" else ():
+            tool = tools[re.split("[<>=]", package)[0]]
+            assert f"(extra `{extra}`)" in tool.purpose
+            assert not tool.required
 
 
 def test_missing_tools(monkeypatch):
