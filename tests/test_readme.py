@@ -26,10 +26,12 @@ def test_example_of_a_sweep(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     _, example = _blocks("python")
     # Two of its simulations and syntheses are enough.
-    small = example.replace("Powers(4, 32)", "[4]").replace("Local(2)", "Local(1)")
-    assert small != example
+    small = example
+    for whole, part in (("Powers(4, 32)", "[4, 8]"), ("[1, 2]", "[1]"), ("Local(2)", "Local(1)")):
+        assert whole in small
+        small = small.replace(whole, part)
     exec(compile(small, "README.md", "exec"), {})
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["4", "4"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["4", "8"]
 
 
 def test_every_command_exists(capsys):
